@@ -1,0 +1,20 @@
+"""Two explainers and a test bench for people who use Captum, Alibi and SHAP.
+
+The explainers themselves need torch and numpy alone and are exported here. Their host classes
+live in `xai_adapters.captum`, which imports Captum when it is imported itself.
+"""
+
+from xai_adapters.core.black_box import BlackBox
+from xai_adapters.core.invariant_box import Box, InvariantBox
+from xai_adapters.core.minimal_perturbation import MinimalPerturbation, Perturbation
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlackBox",
+    "Box",
+    "InvariantBox",
+    "MinimalPerturbation",
+    "Perturbation",
+    "__version__",
+]

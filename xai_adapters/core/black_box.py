@@ -1,0 +1,191 @@
+"""Any predictor behind one call: torch modules, scikit-learn estimators, functions of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xai_adapters.core.model_state import left_as_found
+from xai_adapters.core.outputs import (
+    OutputKind,
+    are_probabilities,
+    check_output_kind,
+    class_probabilities,
+)
+from xai_adapters.errors import InvalidInputError, PredictorError
+
+
+class BlackBox:
+    """A predictor that can be asked for classes and probabilities, and that counts the rows asked.
+
+    Classes are numbered 0 to K - 1 in the order of `classes`: an estimator's `classes_`, or for a
+    predictor of labels the sorted labels of the first rows asked, later ones behind them. The
+    predictor is only held, never copied or changed: a module is asked in eval mode, without
+    gradients, and is left in the mode it was found in.
+
+    Args:
+        predictor: a `torch.nn.Module` (rows go in as tensors), an estimator with `predict_proba`
+            or `predict`, or a function. Functions are given numpy arrays, or tensors if
+            `arrays="torch"`. Answers may be (n, K) probabilities or logits, (n,) or (n, 1) numbers
+            (a decision between two classes), or (n,) labels: integers, booleans or strings.
+        output: what numbers mean: "probabilities", "logits", or "auto" to look at their range.
+        threshold: for one number a row, the value above which it means class 1; by default 0.5 for
+            probabilities and 0 for others. Set it to explain a regression's decision.
+        classes: the labels a predictor of labels can return, in the order they shall be numbered.
+        batch_size: rows asked in one call of the predictor.
+        arrays: what a function wants; modules always get tensors, estimators always arrays.
+
+    Attributes:
+        n_queries: rows asked so far.
+        gives_probabilities: whether the last answer was graded, not only a label.
+
+    Raises:
+        InvalidInputError: if `predictor` cannot be called, or a setting is not one of its values.
+
+    Example:
+        >>> box = BlackBox(lambda X: X[:, 0] > 0)
+        >>> box.labels(torch.tensor([[1.0], [-1.0], [2.0]])).tolist()
+        [1, 0, 1]
+        >>> box.n_queries
+        3
+    """
+
+    def __init__(
+        self,
+        predictor: Any,
+        *,
+        output: OutputKind = "auto",
+        threshold: float | None = None,
+        classes: Sequence[Any] | None = None,
+        batch_size: int = 8192,
+        arrays: Literal["numpy", "torch"] = "numpy",
+    ) -> None:
+        check_output_kind(output)
+        if batch_size < 1:
+            raise InvalidInputError(f"batch_size must be at least 1; it is {batch_size}")
+        self.predictor = predictor
+        self.output = output
+        self.threshold = threshold
+        self.batch_size = batch_size
+        self.n_queries = 0
+        self.gives_probabilities = True
+        self._as_tensor = arrays == "torch" or isinstance(predictor, nn.Module)
+        _, own_classes = _asking(predictor)
+        found = own_classes if classes is None else classes
+        self.classes: list[Any] | None = None if found is None else list(found)
+
+    def labels(self, rows: Tensor) -> Tensor:
+        """Class of each row.
+
+        Args:
+            rows: (n, ...) tensor.
+
+        Returns:
+            (n,) int64 positions in `classes`, on the rows' device.
+
+        Raises:
+            PredictorError: if the predictor returns NaN or not one answer a row.
+        """
+        return self.probabilities(rows).argmax(dim=1)
+
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Probability of each class; for a predictor of labels 0 and 1.
+
+        Args:
+            rows: (n, ...) tensor.
+
+        Returns:
+            (n, K) floats on the rows' device.
+
+        Raises:
+            PredictorError: if the predictor returns NaN or not one answer a row.
+        """
+        ask, _ = _asking(self.predictor)
+        self.n_queries += len(rows)
+        with torch.no_grad(), left_as_found(self.predictor, rows.device):
+            answers = [self._answer(ask, batch) for batch in rows.split(self.batch_size)]
+        if isinstance(answers[0], np.ndarray):
+            return self._one_hot(np.concatenate(answers)).to(rows.device)
+        outputs = torch.cat(answers).to(rows.device)
+        if self.output == "auto":
+            # One reading for all rows asked together: a lone row of logits may add up to 1.
+            is_probability = are_probabilities(outputs).all().expand(len(outputs))
+        else:
+            is_probability = torch.full(
+                (len(outputs),), self.output == "probabilities", device=outputs.device
+            )
+        self.gives_probabilities = True
+        return class_probabilities(outputs, is_probability, self.threshold)
+
+    def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
+        """A batch's answer: an (n,) array of labels, or an (n, K) tensor of numbers."""
+        answer = ask(batch if self._as_tensor else batch.detach().cpu().numpy())
+        if not isinstance(answer, Tensor):
+            answer = np.asarray(answer)
+            if answer.dtype.kind in "OUSbiu" and answer.ndim <= 1:
+                _check_length(answer.shape, len(batch))
+                return answer
+            if answer.dtype.kind not in "fbiu":
+                raise PredictorError(f"the predictor returned values of type {answer.dtype}")
+            answer = torch.from_numpy(answer.copy())
+        _check_length(tuple(answer.shape), len(batch))
+        if answer.ndim == 1 and not answer.is_floating_point():
+            return answer.cpu().numpy()
+        if answer.ndim > 2:
+            raise PredictorError(
+                f"the predictor returned shape {tuple(answer.shape)}; one row of class outputs or "
+                "one number for each row was expected"
+            )
+        outputs = answer.reshape(len(batch), -1)
+        if not outputs.is_floating_point():
+            outputs = outputs.to(torch.float32)
+        undefined = outputs.isnan().any(dim=1)
+        if undefined.any():
+            raise PredictorError(
+                f"the predictor returned NaN for {int(undefined.sum())} of {len(batch)} rows, "
+                f"first for row {int(undefined.nonzero()[0])} of the batch"
+            )
+        return outputs
+
+    def _one_hot(self, labels: np.ndarray[Any, Any]) -> Tensor:
+        self.gives_probabilities = False
+        if self.classes is None:
+            self.classes = np.unique(labels).tolist()
+        position = {label: index for index, label in enumerate(self.classes)}
+        for label in labels.tolist():
+            if label not in position:
+                position[label] = len(position)
+                self.classes.append(label)
+        indices = torch.tensor([position[label] for label in labels.tolist()])
+        return nn.functional.one_hot(indices, max(len(self.classes), 2)).to(torch.float32)
+
+
+def as_black_box(predictor: Any) -> BlackBox:
+    """Wrap a predictor with the default settings, unless it is a `BlackBox` already."""
+    return predictor if isinstance(predictor, BlackBox) else BlackBox(predictor)
+
+
+def _asking(predictor: Any) -> tuple[Callable[[Any], Any], Sequence[Any] | None]:
+    """The call that asks `predictor`, and the labels it can return if it knows them."""
+    if not isinstance(predictor, nn.Module):
+        for method in ("predict_proba", "predict"):
+            if hasattr(predictor, method):
+                return getattr(predictor, method), getattr(predictor, "classes_", None)
+    if not callable(predictor):
+        raise InvalidInputError(
+            "the predictor must be a torch module, an estimator with predict_proba or predict, or "
+            f"a function; it is {type(predictor).__name__} {predictor!r:.60}"
+        )
+    return predictor, None
+
+
+def _check_length(shape: tuple[int, ...], n_rows: int) -> None:
+    if len(shape) == 0 or shape[0] != n_rows:
+        raise PredictorError(
+            f"the predictor was given {n_rows} rows and returned shape {shape}; one answer for "
+            "each row was expected"
+        )

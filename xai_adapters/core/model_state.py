@@ -1,0 +1,54 @@
+"""Ask a model without leaving a trace on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def left_as_found(model: Callable[..., Any], device: torch.device | None = None) -> Iterator[None]:
+    """Put a model in eval mode and give it, and the global random state, back as they were.
+
+    In train mode asking a model would move its batch-norm buffers and make its answers depend on
+    the batch. Modules hidden in a closure cannot be found; a module, or a bound method of one, can.
+
+    Args:
+        model: a module, a bound method of one, or any other callable.
+        device: the device of the rows, whose random state is kept beside the CPU's.
+
+    Example:
+        >>> net = nn.Dropout()
+        >>> with left_as_found(net):
+        ...     net(torch.ones(3)).tolist()
+        [1.0, 1.0, 1.0]
+        >>> net.training
+        True
+    """
+    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+    modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
+    training = [module for module in modules if module.training]
+    with ExitStack() as stack:
+        # A model may draw random numbers even in eval mode.
+        stack.enter_context(_kept_random_state(device))
+        if any(isinstance(module, nn.RNNBase) for module in modules):
+            # cuDNN refuses the backward pass of a recurrent network in eval mode.
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        try:
+            # Not eval(): a subclass may have given train() further duties.
+            for module in training:
+                module.training = False
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _kept_random_state(device: torch.device | None) -> Any:
+    if device is None or device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device], device_type=device.type)

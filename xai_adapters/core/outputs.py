@@ -1,0 +1,84 @@
+"""What a model's outputs say: probabilities, logits or one number, read as class probabilities.
+
+Both explainers compare classes with each other, so both need (n, K) probabilities with K >= 2,
+whatever the model returns. Everything here is differentiable and works row by row: what is read
+from one row does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from xai_adapters.errors import InvalidInputError
+
+OutputKind = Literal["auto", "probabilities", "logits"]
+
+
+def check_output_kind(kind: str) -> None:
+    """Raise `InvalidInputError` unless `kind` is one of `OutputKind`."""
+    if kind not in get_args(OutputKind):
+        raise InvalidInputError(
+            f"output must be one of {', '.join(get_args(OutputKind))}; it is '{kind}'"
+        )
+
+
+def are_probabilities(outputs: Tensor) -> Tensor:
+    """Tell for each row whether its outputs can be probabilities.
+
+    Args:
+        outputs: (n, K) class outputs with rows adding up to 1, or (n, 1) for one number in [0, 1].
+
+    Returns:
+        (n,) bool.
+
+    Example:
+        >>> are_probabilities(torch.tensor([[0.25, 0.75], [3.0, -1.0]])).tolist()
+        [True, False]
+    """
+    tolerance = 1e-3 if torch.finfo(outputs.dtype).bits > 16 else 3e-2
+    outputs = outputs.detach()
+    in_range = ((outputs >= -tolerance) & (outputs <= 1 + tolerance)).all(dim=1)
+    if outputs.shape[1] == 1:
+        return in_range
+    return in_range & ((outputs.sum(dim=1) - 1).abs() <= tolerance)
+
+
+def class_probabilities(
+    outputs: Tensor, is_probability: Tensor, threshold: float | None = None
+) -> Tensor:
+    """Read outputs as probabilities of at least two classes.
+
+    One output o is a decision between class 0 and class 1 (o above the threshold): the
+    probability of class 1 is sigmoid(o - threshold), or, where o is a probability itself, o moved
+    on the logit scale so that the threshold falls on one half.
+
+    Args:
+        outputs: (n, K) or (n, 1).
+        is_probability: (n,) bool, as `are_probabilities` gives.
+        threshold: the decision threshold of a single output; None is 0.5 for probabilities and 0
+            for logits. Ignored for K >= 2.
+
+    Returns:
+        (n, max(K, 2)) probabilities; a row's largest entry is the class the model decides for.
+
+    Example:
+        >>> class_probabilities(torch.tensor([[2.0]]), torch.tensor([False])).argmax(1).item()
+        1
+    """
+    if outputs.shape[1] > 1:
+        return torch.where(is_probability[:, None], outputs, outputs.softmax(dim=1))
+    score = outputs[:, 0]
+    if threshold is None:
+        probability = torch.where(is_probability, score, score.sigmoid())
+    else:
+        odds = _logit(score) - _logit(torch.as_tensor(threshold).to(score))
+        probability = torch.where(is_probability, odds, score - threshold).sigmoid()
+    return torch.stack((1 - probability, probability), dim=1)
+
+
+def _logit(probability: Tensor) -> Tensor:
+    epsilon = torch.finfo(probability.dtype).eps
+    return torch.logit(probability, eps=epsilon)

@@ -1,0 +1,72 @@
+"""Rows as the algorithms want them: a finite float tensor with one row an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xai_adapters.errors import InvalidInputError
+
+
+def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
+    """Return `X` as a detached 2-D float tensor, or say what is wrong with it.
+
+    Args:
+        X: (n, d) tensor, array, DataFrame or nested list of numbers; integers become float32.
+        name: what the caller calls this argument, for the message.
+        n_columns: the d that is wanted, if it is known.
+
+    Raises:
+        InvalidInputError: for no rows, another number of dimensions or columns, values that are
+            not numbers, and NaN or infinite values (the first such row and column are named).
+
+    Example:
+        >>> as_rows([[1, 2], [3, 4]]).dtype
+        torch.float32
+    """
+    if isinstance(X, Tensor):
+        rows = X.detach()
+    else:
+        array = np.asarray(X)
+        if array.dtype.kind not in "fiub":
+            raise InvalidInputError(
+                f"{name} holds values of type {array.dtype}, not numbers; encode its text and "
+                "category columns first"
+            )
+        # A copy, so that no read-only or negatively strided array reaches torch.
+        rows = torch.from_numpy(array.copy())
+    if rows.ndim != 2:
+        raise InvalidInputError(
+            f"{name} must be two-dimensional, (rows, columns); it has shape {tuple(rows.shape)}"
+        )
+    if rows.shape[0] == 0 or rows.shape[1] == 0:
+        raise InvalidInputError(f"{name} is empty: its shape is {tuple(rows.shape)}")
+    if n_columns is not None and rows.shape[1] != n_columns:
+        raise InvalidInputError(
+            f"{name} has {rows.shape[1]} columns where {n_columns} were expected, as in fitting"
+        )
+    if not rows.is_floating_point():
+        rows = rows.to(torch.float32)
+    require_finite(rows, name)
+    return rows
+
+
+def require_finite(rows: Tensor, name: str) -> None:
+    """Raise `InvalidInputError` naming the first NaN or infinite value's row and position."""
+    bad = ~torch.isfinite(rows)
+    if bad.any():
+        first = bad.nonzero()[0].tolist()
+        n_rows = int(bad.flatten(1).any(dim=1).sum()) if rows.ndim > 1 else int(bad.sum())
+        raise InvalidInputError(
+            f"{name} has NaN or infinite values in {n_rows} of {len(rows)} rows, first in row "
+            f"{first[0]}{f', column {_position(first[1:])}' if rows.ndim > 1 else ''}; "
+            "drop or impute them"
+        )
+
+
+def _position(index: Iterable[int]) -> str:
+    return ", ".join(map(str, index))

@@ -1,0 +1,75 @@
+"""Every exception the package raises on purpose.
+
+Each says what was wrong, where, and what to do. All derive from `XaiAdaptersError`, and each also
+from the built-in exception a caller would expect, so that existing `except ValueError` code works.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class XaiAdaptersError(Exception):
+    """Base of all our exceptions; the command line turns it into one line and exit code 2."""
+
+
+class InvalidInputError(XaiAdaptersError, ValueError):
+    """Rows, targets or settings that cannot be used."""
+
+
+class PredictorError(XaiAdaptersError, ValueError):
+    """The black box answered with something that is not a prediction for each row."""
+
+
+class ConstantPredictorError(PredictorError):
+    """The black box gives one class for every row, so no row shows how to reach another."""
+
+
+class NotFittedError(XaiAdaptersError, RuntimeError):
+    """An explainer was asked to explain before it was fitted."""
+
+
+class NotApplicableError(XaiAdaptersError, TypeError):
+    """An explainer cannot serve this model or these rows; the message is the reason."""
+
+
+class MissingDependencyError(XaiAdaptersError, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+
+class UnknownNameError(XaiAdaptersError, ValueError):
+    """A name that is not registered, with the nearest one that is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(known)}.")
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional library, or raise an error that names the extra bringing it.
+
+    Args:
+        module: dotted name of the module to import.
+        extra: the extra of this package that installs it.
+
+    Raises:
+        MissingDependencyError: if the library is not installed.
+
+    Example:
+        >>> require("json", "benchmark").__name__
+        'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A library that is installed but lacks one of its own parts must not be called missing.
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingDependencyError(
+            f"{module} is not installed; it comes with: pip install 'xai-adapters[{extra}]'"
+        ) from error
