@@ -101,11 +101,12 @@ class ExpectedHinge:
                 with torch.set_grad_enabled(slope is not None):
                     points.requires_grad_(slope is not None)
                     excess = self._excess(points, rows[block].repeat_interleave(len(t)))
+                    total = excess.sum()
                 excess_of_row = excess.detach().to(width.dtype).view(len(block), len(t))
                 hinge[block] += excess_of_row.sum(dim=1)
                 violations[block] += (excess_of_row > 0).sum(dim=1)
                 if slope is not None:
-                    (pull,) = torch.autograd.grad(excess.sum(), points)
+                    (pull,) = torch.autograd.grad(total, points)
                     # One bad number must not spoil the widths of all later steps.
                     pull = pull.nan_to_num_(0, 0, 0).view(len(block), *t.shape)
                     slope[block] += torch.einsum("am...,m...->a...", pull.to(t.dtype), t)

@@ -109,7 +109,7 @@ class InvariantBox:
         n_steps: int = 500,
         n_draws: int = 32,
         tolerance: float = 1e-3,
-        patience: int = 50,
+        patience: int = 100,
         output: OutputKind = "auto",
         threshold: float | None = None,
         n_check_draws: int = 128,

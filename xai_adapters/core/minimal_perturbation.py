@@ -295,7 +295,7 @@ class MinimalPerturbation:
         for batch in self._batches(rows, generator, "fitting the surrogate"):
             loss = cross_entropy(surrogate(rows[batch]), labels[batch])
             _descend(optimizer, loss)
-        surrogate.eval().requires_grad_(False)
+        surrogate.freeze()
 
     def _fit_perturber(
         self, fitted: _Fitted, rows: Tensor, labels: Tensor, generator: Generator
@@ -311,7 +311,7 @@ class MinimalPerturbation:
             change = fitted.perturber(rows[batch], target)
             flip = cross_entropy(fitted.surrogate(rows[batch] + change), target)
             _descend(optimizer, flip + self.penalty * vector_norm(change, dim=1).mean())
-        fitted.perturber.eval().requires_grad_(False)
+        fitted.perturber.freeze()
 
     def _batches(self, rows: Tensor, generator: Generator, description: str) -> Iterator[Tensor]:
         """Row numbers of each step, every row once an epoch in an order of its own."""

@@ -65,7 +65,19 @@ def multilayer_perceptron(
     return nn.Sequential(*layers[:-2])
 
 
-class Surrogate(nn.Module):
+class _Network(nn.Module):
+    """What the two networks share: a perceptron that is fitted once and then frozen."""
+
+    layers: nn.Sequential
+
+    def freeze(self) -> None:
+        """End fitting: no gradients for the weights, no dropout and so no generator to keep."""
+        kept = [layer for layer in self.layers if not isinstance(layer, SeededDropout)]
+        self.layers = nn.Sequential(*kept)
+        self.eval().requires_grad_(False)
+
+
+class Surrogate(_Network):
     """The differentiable stand-in s for the black box (FIMAP, equation 2).
 
     Args:
@@ -97,7 +109,7 @@ class Surrogate(nn.Module):
         return logits
 
 
-class Perturber(nn.Module):
+class Perturber(_Network):
     """The network g that gives a row's perturbation towards a class (FIMAP, equation 3).
 
     The paper's g sees the row alone, as its two classes leave only one to reach. With K classes it

@@ -1,0 +1,323 @@
+"""FIMAP and maximal invariant perturbation as Captum attributions.
+
+Importing this module imports Captum. Where Captum's classes take a `target`, so do these: None, an
+int, a tuple, a one-element tensor, or one of these for each row, meaning `output[:, *target]`.
+Inputs are a tensor or a tuple of tensors with one row an example in dimension 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from xai_adapters.core.black_box import BlackBox
+from xai_adapters.core.feature_groups import FeatureGroups
+from xai_adapters.core.invariant_box import InvariantBox
+from xai_adapters.core.minimal_perturbation import MinimalPerturbation
+from xai_adapters.core.model_state import left_as_found
+from xai_adapters.core.outputs import OutputKind
+from xai_adapters.errors import InvalidInputError, NotFittedError, require
+
+require("captum", "captum")
+
+from captum.attr import GradientAttribution, PerturbationAttribution  # noqa: E402
+from captum.log import log_usage  # noqa: E402
+
+from xai_adapters.captum_convention import Forward, Layout, flat_target  # noqa: E402
+
+__all__ = ["FIMAP", "MaximalInvariantPerturbation"]
+
+Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
+
+
+class FIMAP(PerturbationAttribution):
+    """Feature importance by minimal adversarial perturbation, fitted once to any `forward_func`.
+
+    Attributions point towards the target class. For the predicted class they are the negative of
+    the smallest perturbation that leaves it (comparable to LIME's weights), for another class the
+    smallest perturbation that reaches it. They are in the inputs' units and do not add up to the
+    output. The algorithm is `xai_adapters.core.minimal_perturbation.MinimalPerturbation`.
+
+    Args:
+        forward_func: any callable that returns one row of outputs an example. Two dimensions are
+            classes; one number an example is a decision between below and above `threshold`, and
+            its attributions point up; more dimensions are one decision among all entries.
+        output: whether outputs are "probabilities" or "logits"; "auto" looks at their range.
+        threshold: of a single output; by default 0.5 for probabilities and 0 for others.
+        **settings: those of `MinimalPerturbation`, `seed` and `penalty` for example.
+
+    Example:
+        >>> X = torch.randn(512, 2, generator=torch.Generator().manual_seed(0))
+        >>> model = lambda X: torch.stack((X[:, 0], -X[:, 0]), dim=1)
+        >>> fimap = FIMAP(model, epochs=5, batch_size=32).fit(X)
+        >>> bool(fimap.attribute(torch.tensor([[1.0, 0.0]]), target=0)[0, 0] > 0)
+        True
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        *,
+        output: OutputKind = "auto",
+        threshold: float | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(forward_func)
+        self.output: OutputKind = output
+        self.threshold = threshold
+        self.explainer = MinimalPerturbation(**settings)
+        self._fitted_to: tuple[Callable[..., Any], list[torch.Size]] | None = None
+
+    def fit(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        additional_forward_args: object = None,
+        *,
+        internal_batch_size: int | None = None,
+    ) -> FIMAP:
+        """Fit to what `forward_func` says of `inputs`.
+
+        Args:
+            inputs: some hundreds of examples or more, like those to be explained.
+            additional_forward_args: passed to `forward_func` behind the inputs.
+            internal_batch_size: examples in one call of `forward_func`, None for all.
+
+        Returns:
+            The explainer itself.
+
+        Raises:
+            ConstantPredictorError: if all inputs get one class.
+            InvalidInputError: for inputs that are empty, not finite or not floating point.
+            PredictorError: if `forward_func` does not answer properly.
+        """
+        layout, rows = Layout.of(inputs)
+        forward = Forward(self.forward_func, layout, rows, additional_forward_args)
+        self.explainer.fit(rows, self._black_box(forward.outputs(internal_batch_size)))
+        self._fitted_to = (self.forward_func, layout.shapes)
+        return self
+
+    @log_usage()
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: Any = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+    ) -> Inputs:
+        """Attributions towards the target class.
+
+        Args:
+            inputs: shaped like those of `fit`, with any number of examples.
+            target: the class; None is the predicted one.
+            additional_forward_args: passed to `forward_func` behind the inputs.
+            feature_mask: integers from 0, for one example or for each; features with the same
+                number get the mean of their attributions. Numbers are shared across a tuple.
+
+        Returns:
+            A tensor, or a tuple of tensors, shaped like the inputs and in their dtypes.
+
+        Raises:
+            NotFittedError: before `fit`.
+            AssertionError: Captum's own, for a target that the outputs do not have.
+        """
+        layout, rows = self._ready(inputs)
+        origin, reached = self._decisions(layout, rows, target, additional_forward_args)
+        attributions = self.explainer.perturb(rows, reached, origin=origin).perturbation
+        leaving = origin == reached
+        if leaving.any():
+            left = self.explainer.perturb(rows[leaving], origin=origin[leaving])
+            attributions[leaving] = -left.perturbation
+        if feature_mask is not None:
+            attributions = FeatureGroups(layout.mask(feature_mask), rows).mean(attributions)
+        return cast(Inputs, layout.restore(attributions))
+
+    @torch.no_grad()
+    def perturb(
+        self, inputs: Inputs, target: Any = None, additional_forward_args: object = None
+    ) -> Inputs:
+        """Perturbed inputs, for `captum.robust`.
+
+        Args:
+            inputs: shaped like those of `fit`, with any number of examples.
+            target: the class to reach; None is the nearest other than the predicted one.
+            additional_forward_args: passed to `forward_func` behind the inputs.
+
+        Returns:
+            Inputs of the same shapes that the surrogate gives the target class.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        layout, rows = self._ready(inputs)
+        origin, reached = self._decisions(layout, rows, target, additional_forward_args)
+        wanted = None if target is None else reached
+        found = self.explainer.perturb(rows, wanted, origin=origin)
+        return cast(Inputs, layout.restore(found.perturbed))
+
+    def attribute_future(self) -> None:
+        """Not implemented: FIMAP asks `forward_func` for finished answers."""
+        raise NotImplementedError("attribute_future is not implemented for FIMAP")
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """False: attributions are distances to a decision, not shares of the inputs."""
+        return False
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The method's name, as the paper writes it."""
+        return "FIMAP"
+
+    def _black_box(self, outputs: Tensor) -> BlackBox:
+        """The core's view of a `forward_func` that has been asked already, about all rows."""
+        return BlackBox(
+            lambda _: outputs.reshape(len(outputs), -1),
+            output=self.output,
+            threshold=self.threshold,
+            batch_size=len(outputs),
+            arrays="torch",
+        )
+
+    def _ready(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Layout, Tensor]:
+        if self._fitted_to is None:
+            raise NotFittedError("this FIMAP is not fitted yet; call fit(inputs) first")
+        forward_func, shapes = self._fitted_to
+        layout, rows = Layout.of(inputs)
+        if layout.shapes != shapes:
+            raise InvalidInputError(
+                f"inputs have shapes {[tuple(shape) for shape in layout.shapes]} an example; "
+                f"fit was given {[tuple(shape) for shape in shapes]}"
+            )
+        if forward_func is not self.forward_func:
+            warnings.warn(
+                "forward_func was exchanged after fit: attributions still describe the one that "
+                "FIMAP was fitted to; call fit again",
+                stacklevel=3,
+            )
+        return layout, rows
+
+    def _decisions(
+        self, layout: Layout, rows: Tensor, target: Any, additional_forward_args: object
+    ) -> tuple[Tensor, Tensor]:
+        """The predicted class (n,) of each row, and the class (n,) its attribution is for."""
+        forward = Forward(self.forward_func, layout, rows, additional_forward_args)
+        outputs = forward.outputs()
+        chosen = flat_target(outputs, target)
+        origin = self._black_box(outputs).labels(rows)
+        n_outputs = outputs[0].numel()
+        if n_outputs == 1:
+            # A single output has one direction to be explained in: up.
+            return origin, torch.ones_like(origin)
+        if n_outputs != self.explainer.n_classes:
+            raise NotFittedError(
+                f"forward_func gives {n_outputs} outputs; FIMAP was fitted to one with "
+                f"{self.explainer.n_classes} classes: call fit again"
+            )
+        return origin, origin if chosen is None else chosen
+
+
+class MaximalInvariantPerturbation(GradientAttribution):
+    """Relevance of features by how little they may move before the class is lost.
+
+    Around each example the largest box is sought in which the class stays; a feature's
+    attribution is the largest width of that box minus the feature's own, so it is not negative, 0
+    for the least relevant feature, in the inputs' units, and does not add up to the output. The
+    algorithm is `xai_adapters.core.invariant_box.InvariantBox`.
+
+    Args:
+        forward_func: a differentiable callable that returns one row of outputs an example. The
+            last dimension is the classes; one number an example is a decision between below and
+            above `threshold`.
+        max_width: the bound C on the widths: one number, or a tensor (tuple) that broadcasts
+            against one example of the inputs.
+        **settings: those of `InvariantBox`, `penalty` and `n_steps` for example.
+
+    Example:
+        >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)  # ignores feature 1
+        >>> mip = MaximalInvariantPerturbation(model)
+        >>> scores = mip.attribute(torch.tensor([[0.5, 0.5]]), target=0)
+        >>> bool(scores[0, 0] > 0.3), scores[0, 1].item()
+        (True, 0.0)
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        *,
+        max_width: float | Tensor | tuple[Tensor, ...] = 1.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(forward_func)
+        self.max_width = max_width
+        self.settings = settings
+        InvariantBox(**settings)  # so that a bad setting is named here
+
+    @log_usage()
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: Any = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+    ) -> Inputs:
+        """Attributions for the target class.
+
+        Args:
+            inputs: examples to explain.
+            target: the class to keep; None is the predicted one. Where it is not the class of an
+                example, no box keeps it, and all of that example's attributions are 0.
+            additional_forward_args: passed to `forward_func` behind the inputs.
+            feature_mask: integers from 0, for one example or for each; features with the same
+                number move together. Numbers are shared across a tuple.
+            internal_batch_size: examples in one call of `forward_func` (each counts `n_draws`
+                times); it bounds memory and does not change the result.
+            show_progress: show a bar on standard error.
+
+        Returns:
+            A tensor, or a tuple of tensors, shaped like the inputs and in their dtypes.
+
+        Raises:
+            AssertionError: Captum's own, for a target that the outputs do not have.
+            InvalidInputError: for inputs that are empty, not finite or not floating point.
+            PredictorError: if `forward_func` has no gradient or does not answer properly.
+        """
+        layout, rows = Layout.of(inputs)
+        forward = Forward(self.forward_func, layout, rows, additional_forward_args)
+        solver = InvariantBox(
+            **self.settings,
+            max_width=layout.flat_feature_values(self.max_width, "max_width"),
+            internal_batch_size=internal_batch_size,
+            show_progress=show_progress,
+        )
+        with left_as_found(self.forward_func, rows.device):
+            kept, position = forward.decisions(target)
+            box = solver.solve(
+                forward.outputs_at,
+                rows,
+                kept,
+                row_data=(torch.arange(len(rows), device=rows.device), position),
+                tied=None if feature_mask is None else layout.mask(feature_mask),
+            )
+        return cast(Inputs, layout.restore(box.scores()))
+
+    def attribute_future(self) -> None:
+        """Not implemented: each step needs the gradient of the last."""
+        raise NotImplementedError("attribute_future is not implemented for this class")
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """False: attributions are widths, not shares of the inputs."""
+        return False
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The method's name, as the paper writes it."""
+        return "Maximal Invariant Perturbation"
