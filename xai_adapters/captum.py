@@ -70,7 +70,7 @@ class FIMAP(PerturbationAttribution):
         self.output: OutputKind = output
         self.threshold = threshold
         self.explainer = MinimalPerturbation(**settings)
-        self._fitted_to: tuple[Callable[..., Any], list[torch.Size]] | None = None
+        self._fitted_to: tuple[Callable[..., Any], list[torch.Size], OutputKind] | None = None
 
     def fit(
         self,
@@ -96,8 +96,9 @@ class FIMAP(PerturbationAttribution):
         """
         layout, rows = Layout.of(inputs)
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
-        self.explainer.fit(rows, self._black_box(forward.outputs(internal_batch_size)))
-        self._fitted_to = (self.forward_func, layout.shapes)
+        black_box = self._black_box(forward.outputs(internal_batch_size), self.output)
+        self.explainer.fit(rows, black_box)
+        self._fitted_to = (self.forward_func, layout.shapes, black_box.reading)
         return self
 
     @log_usage()
@@ -125,8 +126,8 @@ class FIMAP(PerturbationAttribution):
             NotFittedError: before `fit`.
             AssertionError: Captum's own, for a target that the outputs do not have.
         """
-        layout, rows = self._ready(inputs)
-        origin, reached = self._decisions(layout, rows, target, additional_forward_args)
+        layout, rows, reading = self._ready(inputs)
+        origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
         attributions = self.explainer.perturb(rows, reached, origin=origin).perturbation
         leaving = origin == reached
         if leaving.any():
@@ -153,8 +154,8 @@ class FIMAP(PerturbationAttribution):
         Raises:
             NotFittedError: before `fit`.
         """
-        layout, rows = self._ready(inputs)
-        origin, reached = self._decisions(layout, rows, target, additional_forward_args)
+        layout, rows, reading = self._ready(inputs)
+        origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
         wanted = None if target is None else reached
         found = self.explainer.perturb(rows, wanted, origin=origin)
         return cast(Inputs, layout.restore(found.perturbed))
@@ -173,20 +174,20 @@ class FIMAP(PerturbationAttribution):
         """The method's name, as the paper writes it."""
         return "FIMAP"
 
-    def _black_box(self, outputs: Tensor) -> BlackBox:
+    def _black_box(self, outputs: Tensor, output: OutputKind) -> BlackBox:
         """The core's view of a `forward_func` that has been asked already, about all rows."""
         return BlackBox(
             lambda _: outputs.reshape(len(outputs), -1),
-            output=self.output,
+            output=output,
             threshold=self.threshold,
             batch_size=len(outputs),
             arrays="torch",
         )
 
-    def _ready(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Layout, Tensor]:
+    def _ready(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Layout, Tensor, OutputKind]:
         if self._fitted_to is None:
             raise NotFittedError("this FIMAP is not fitted yet; call fit(inputs) first")
-        forward_func, shapes = self._fitted_to
+        forward_func, shapes, reading = self._fitted_to
         layout, rows = Layout.of(inputs)
         if layout.shapes != shapes:
             raise InvalidInputError(
@@ -199,16 +200,22 @@ class FIMAP(PerturbationAttribution):
                 "FIMAP was fitted to; call fit again",
                 stacklevel=3,
             )
-        return layout, rows
+        return layout, rows, reading
 
     def _decisions(
-        self, layout: Layout, rows: Tensor, target: Any, additional_forward_args: object
+        self,
+        layout: Layout,
+        rows: Tensor,
+        reading: OutputKind,
+        target: Any,
+        additional_forward_args: object,
     ) -> tuple[Tensor, Tensor]:
         """The predicted class (n,) of each row, and the class (n,) its attribution is for."""
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
         outputs = forward.outputs()
         chosen = flat_target(outputs, target)
-        origin = self._black_box(outputs).labels(rows)
+        # As in fit: the few rows explained together do not show how outputs are to be read.
+        origin = self._black_box(outputs, reading).labels(rows)
         n_outputs = outputs[0].numel()
         if n_outputs == 1:
             # A single output has one direction to be explained in: up.

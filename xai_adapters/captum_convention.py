@@ -75,7 +75,12 @@ class Layout:
 
     def mask(self, feature_mask: Tensor | tuple[Tensor, ...]) -> Tensor:
         """A feature mask for one example or for each, as (1, d) or (n, d)."""
-        masks = self._matched(feature_mask, "feature_mask")
+        masks = [
+            mask if mask.ndim > len(shape) else mask[None]
+            for mask, shape in zip(
+                self._matched(feature_mask, "feature_mask"), self.shapes, strict=True
+            )
+        ]
         n_rows = max(len(mask) for mask in masks)
         parts = [
             self._expanded(mask, torch.Size((n_rows, *shape)), "feature_mask")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from xai_adapters.core.outputs import (
 )
 from xai_adapters.errors import InvalidInputError, PredictorError
 
+ArrayKind = Literal["numpy", "torch"]
+
 
 class BlackBox:
     """A predictor that can be asked for classes and probabilities, and that counts the rows asked.
 
-    Classes are numbered 0 to K - 1 in the order of `classes`: an estimator's `classes_`, or for a
-    predictor of labels the sorted labels of the first rows asked, later ones behind them. The
+    Classes are numbered 0 to K - 1 in the order of `classes`: an estimator's `classes_`, False and
+    True, or for a predictor of other labels the sorted labels of the first rows asked, later ones
+    behind them. The
     predictor is only held, never copied or changed: a module is asked in eval mode, without
     gradients, and is left in the mode it was found in.
 
@@ -42,6 +45,8 @@ class BlackBox:
     Attributes:
         n_queries: rows asked so far.
         gives_probabilities: whether the last answer was graded, not only a label.
+        reading: what numbers are taken for: `output`, or for "auto" what fits all rows asked so
+            far. Numbers once seen to be logits stay logits.
 
     Raises:
         InvalidInputError: if `predictor` cannot be called, or a setting is not one of its values.
@@ -62,13 +67,18 @@ class BlackBox:
         threshold: float | None = None,
         classes: Sequence[Any] | None = None,
         batch_size: int = 8192,
-        arrays: Literal["numpy", "torch"] = "numpy",
+        arrays: ArrayKind = "numpy",
     ) -> None:
         check_output_kind(output)
+        if arrays not in get_args(ArrayKind):
+            raise InvalidInputError(
+                f"arrays must be one of {', '.join(get_args(ArrayKind))}; it is {arrays!r}"
+            )
         if batch_size < 1:
             raise InvalidInputError(f"batch_size must be at least 1; it is {batch_size}")
         self.predictor = predictor
         self.output = output
+        self.reading: OutputKind = output
         self.threshold = threshold
         self.batch_size = batch_size
         self.n_queries = 0
@@ -111,19 +121,19 @@ class BlackBox:
         if isinstance(answers[0], np.ndarray):
             return self._one_hot(np.concatenate(answers)).to(rows.device)
         outputs = torch.cat(answers).to(rows.device)
-        if self.output == "auto":
-            # One reading for all rows asked together: a lone row of logits may add up to 1.
-            is_probability = are_probabilities(outputs).all().expand(len(outputs))
-        else:
-            is_probability = torch.full(
-                (len(outputs),), self.output == "probabilities", device=outputs.device
-            )
+        if self.output == "auto" and self.reading != "logits":
+            # One reading for all rows ever asked: a lone row of logits may add up to 1.
+            can_be = bool(are_probabilities(outputs).all())
+            self.reading = "probabilities" if can_be else "logits"
+        is_probability = torch.full(
+            (len(outputs),), self.reading == "probabilities", device=outputs.device
+        )
         self.gives_probabilities = True
         return class_probabilities(outputs, is_probability, self.threshold)
 
     def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
         """A batch's answer: an (n,) array of labels, or an (n, K) tensor of numbers."""
-        answer = ask(batch if self._as_tensor else batch.detach().cpu().numpy())
+        answer = ask(batch if self._as_tensor else _as_array(batch))
         if not isinstance(answer, Tensor):
             answer = np.asarray(answer)
             if answer.dtype.kind in "OUSbiu" and answer.ndim <= 1:
@@ -154,7 +164,8 @@ class BlackBox:
     def _one_hot(self, labels: np.ndarray[Any, Any]) -> Tensor:
         self.gives_probabilities = False
         if self.classes is None:
-            self.classes = np.unique(labels).tolist()
+            boolean = labels.dtype == bool
+            self.classes = [False, True] if boolean else np.unique(labels).tolist()
         position = {label: index for index, label in enumerate(self.classes)}
         for label in labels.tolist():
             if label not in position:
@@ -164,9 +175,9 @@ class BlackBox:
         return nn.functional.one_hot(indices, max(len(self.classes), 2)).to(torch.float32)
 
 
-def as_black_box(predictor: Any) -> BlackBox:
-    """Wrap a predictor with the default settings, unless it is a `BlackBox` already."""
-    return predictor if isinstance(predictor, BlackBox) else BlackBox(predictor)
+def as_black_box(predictor: Any, **settings: Any) -> BlackBox:
+    """Wrap a predictor with these settings of `BlackBox`, unless it is one already."""
+    return predictor if isinstance(predictor, BlackBox) else BlackBox(predictor, **settings)
 
 
 def _asking(predictor: Any) -> tuple[Callable[[Any], Any], Sequence[Any] | None]:
@@ -181,6 +192,11 @@ def _asking(predictor: Any) -> tuple[Callable[[Any], Any], Sequence[Any] | None]
             f"a function; it is {type(predictor).__name__} {predictor!r:.60}"
         )
     return predictor, None
+
+
+def _as_array(rows: Tensor) -> np.ndarray[Any, Any]:
+    # numpy has no bfloat16.
+    return (rows.float() if rows.dtype == torch.bfloat16 else rows).detach().cpu().numpy()
 
 
 def _check_length(shape: tuple[int, ...], n_rows: int) -> None:

@@ -188,6 +188,10 @@ class InvariantBox:
             raise InvalidInputError(f"rows must be floating point to be perturbed; got {x.dtype}")
         if x.numel() == 0:
             raise InvalidInputError(f"there are no rows to explain: the shape is {tuple(x.shape)}")
+        if x.ndim < 2:
+            raise InvalidInputError(
+                f"rows must be a row of features for each example; their shape is {tuple(x.shape)}"
+            )
         require_finite(x, "x")
         x = x.detach()
         groups = None if tied is None else FeatureGroups(tied, x)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from xai_adapters.core.black_box import BlackBox, as_black_box
 from xai_adapters.core.networks import Perturber, Surrogate
+from xai_adapters.core.outputs import OutputKind
 from xai_adapters.core.progress import progress
 from xai_adapters.core.rows import as_rows
 from xai_adapters.errors import ConstantPredictorError, InvalidInputError, NotFittedError
@@ -56,12 +57,14 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The networks, and the units in which they see rows."""
+    """The networks, the units in which they see rows, and how the black box was understood."""
 
     surrogate: Surrogate
     perturber: Perturber
     mean: Tensor
     spread: Tensor
+    classes: list[Any] | None
+    reading: OutputKind
 
     def standardised(self, rows: Tensor) -> Tensor:
         """Rows (n, d) as the networks see them; float32, whatever the user's dtype."""
@@ -88,7 +91,8 @@ class MinimalPerturbation:
         learning_rate: Adam's step size, for both networks.
         penalty: lambda of equation 3, on the length of the standardised perturbation.
         epochs: passes over the rows, for each network.
-        batch_size: rows in a step.
+        batch_size: rows in a step; by default 32 to 256, so that an epoch has about 32 steps and
+            few rows do not mean few steps.
         scale: "column" standardises each column by its own spread; "shared" divides all by one
             spread, for columns that share a unit, such as pixels.
         seed: of the weights, the order of rows, and dropout.
@@ -119,7 +123,7 @@ class MinimalPerturbation:
         learning_rate: float = 1e-3,
         penalty: float = 0.1,
         epochs: int = 15,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         scale: Literal["column", "shared"] = "column",
         seed: int = 0,
         show_progress: bool = False,
@@ -129,7 +133,7 @@ class MinimalPerturbation:
             ("learning_rate", learning_rate, learning_rate > 0),
             ("penalty", penalty, penalty >= 0),
             ("epochs", epochs, epochs >= 1),
-            ("batch_size", batch_size, batch_size >= 1),
+            ("batch_size", batch_size, batch_size is None or batch_size >= 1),
             ("scale", scale, scale in ("column", "shared")),
         ):
             if not allowed:
@@ -181,6 +185,8 @@ class MinimalPerturbation:
             Perturber(n_columns, n_classes, self.perturber_widths, *drawn),
             mean,
             spread,
+            None if box.classes is None else list(box.classes),
+            box.reading,
         )
         with torch.enable_grad():
             standardised = fitted.standardised(rows)
@@ -230,13 +236,14 @@ class MinimalPerturbation:
             InvalidInputError: for rows or targets that cannot be used.
         """
         fitted, rows = self._ready(X)
-        box = None if black_box is None else as_black_box(black_box)
+        box = None if black_box is None else _understood_as_in_fit(fitted, black_box)
         asked_before = box.n_queries if box else 0
         with torch.no_grad():
             if origin is None:
                 origin = box.labels(rows) if box else _surrogate_logits(fitted, rows).argmax(dim=1)
             elif len(origin) != len(rows):
                 raise InvalidInputError(f"origin has {len(origin)} classes for {len(rows)} rows")
+            _check_known(origin, fitted.perturber.n_classes)
             standardised = fitted.standardised(rows)
             any_other = target is None or (isinstance(target, str) and target == "other")
             if any_other:
@@ -317,18 +324,48 @@ class MinimalPerturbation:
         """Row numbers of each step, every row once an epoch in an order of its own."""
         for _ in progress(range(self.epochs), description, self.show_progress):
             order = torch.randperm(len(rows), generator=generator, device=rows.device)
-            yield from order.split(self.batch_size)
+            yield from order.split(self.batch_size or min(max(len(rows) // 32, 32), 256))
 
 
 def _units(rows: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
     """Mean and spread (d,) by which rows are standardised, in at least float32."""
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     mean = rows.mean(dim=0)
-    variance = (rows - mean).square().mean(dim=0)
+    # Taken from the values themselves: rounding gives a constant column a tiny variance.
+    extent = rows.amax(dim=0) - rows.amin(dim=0)
+    if shared:
+        extent = extent.amax().expand_as(extent)
+    varies = extent > 0
+    # In units of the extent, as squares of very small and very large numbers are not finite.
+    variance = ((rows - mean) / torch.where(varies, extent, 1.0)).square().mean(dim=0)
     if shared:
         variance = variance.mean().expand_as(variance)
     # A constant column has no spread; its own unit is as good as any.
-    return mean, torch.where(variance > 0, variance.sqrt(), 1.0)
+    return mean, torch.where(varies, extent * variance.sqrt(), 1.0)
+
+
+def _understood_as_in_fit(fitted: _Fitted, black_box: BlackBox | Any) -> BlackBox:
+    """A black box that numbers its classes and reads its outputs as the fitted one did."""
+    box = as_black_box(black_box, output=fitted.reading)
+    if fitted.classes is not None:
+        if box.classes is None:
+            box.classes = list(fitted.classes)
+        elif box.classes[: len(fitted.classes)] != fitted.classes:
+            raise InvalidInputError(
+                f"the black box numbers its classes {box.classes!r:.60}, in fit they were "
+                f"{fitted.classes!r:.60}; hand over the BlackBox of fit, or give it `classes`"
+            )
+    return box
+
+
+def _check_known(origin: Tensor, n_classes: int) -> None:
+    unknown = (origin < 0) | (origin >= n_classes)
+    if unknown.any():
+        row = int(unknown.nonzero()[0])
+        raise InvalidInputError(
+            f"row {row} has class {int(origin[row])}; fit saw the classes 0 to {n_classes - 1} "
+            "only: fit on rows of every class"
+        )
 
 
 def _surrogate_logits(fitted: _Fitted, rows: Tensor) -> Tensor:

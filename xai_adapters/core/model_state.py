@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ def left_as_found(model: Callable[..., Any], device: torch.device | None = None)
     """Put a model in eval mode and give it, and the global random state, back as they were.
 
     In train mode asking a model would move its batch-norm buffers and make its answers depend on
-    the batch. Modules hidden in a closure cannot be found; a module, or a bound method of one, can.
+    the batch. Modules hidden in a closure cannot be found; a module, a bound method of one, or
+    a partial of these, can.
 
     Args:
-        model: a module, a bound method of one, or any other callable.
+        model: a module, a bound method of one, a partial of these, or any other callable.
         device: the device of the rows, whose random state is kept beside the CPU's.
 
     Example:
@@ -29,12 +31,14 @@ def left_as_found(model: Callable[..., Any], device: torch.device | None = None)
         >>> net.training
         True
     """
+    while isinstance(model, partial):
+        model = model.func
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
     training = [module for module in modules if module.training]
     with ExitStack() as stack:
         # A model may draw random numbers even in eval mode.
-        stack.enter_context(_kept_random_state(device))
+        stack.enter_context(kept_random_state(device))
         if any(isinstance(module, nn.RNNBase) for module in modules):
             # cuDNN refuses the backward pass of a recurrent network in eval mode.
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
@@ -48,7 +52,8 @@ def left_as_found(model: Callable[..., Any], device: torch.device | None = None)
                 module.training = True
 
 
-def _kept_random_state(device: torch.device | None) -> Any:
+def kept_random_state(device: torch.device | None) -> Any:
+    """A context that gives the random state of the CPU and of `device` back as it was."""
     if device is None or device.type == "cpu":
         return torch.random.fork_rng(devices=[])
     return torch.random.fork_rng(devices=[device], device_type=device.type)

@@ -1,0 +1,90 @@
+"""The command line as a person uses it: in a process of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("sklearn")
+pytest.importorskip("captum")
+
+COMMAND = [sys.executable, "-c", "from xai_adapters.cli import main; main()"]
+
+
+def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    environment.pop("XAI_ADAPTERS_DATA", None)
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, env=environment
+    )
+
+
+def test_a_small_run_prints_its_table_and_writes_its_files(tmp_path: Path):
+    ran = call(
+        "benchmark", "digits", "--limit", "3", "--explainers", "saliency, random,fimap",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    for name in ("saliency", "random", "fimap", "masking area"):
+        assert name in ran.stdout
+    assert ran.stdout.splitlines()[-1] == f"report: {tmp_path}/xai-results/digits/report.html"
+    folder = tmp_path / "xai-results" / "digits"
+    read = json.loads((folder / "results.json").read_text())
+    assert [run["status"] for run in read["explainers"]] == ["ok"] * 3
+    assert read["task"]["n_rows"] == 3
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.html", "results.json", "rows.parquet"
+    ]  # fmt: skip
+
+
+def test_moons_prints_limes_and_fimaps_seconds_side_by_side(tmp_path: Path):
+    ran = call(
+        "benchmark", "moons", "--limit", "5", "--explainers", "fimap,lime_tabular,saliency",
+        "--out", "out", cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    for name in ("fimap", "lime_tabular"):
+        (line,) = [line for line in ran.stdout.splitlines() if line.strip().startswith(name)]
+        assert len(re.findall(r"[\d.]+ (?:µs|ms|s)\b", line)) >= 2
+    assert re.search(r"not applicable: saliency \(needs gradients", ran.stdout)
+
+
+MISTAKES = {
+    "task": (["benchmark", "digitz"], "Did you mean 'digits'"),
+    "explainer": (["benchmark", "digits", "--explainers", "limee"], "Did you mean 'lime'"),
+    "limit": (["benchmark", "digits", "--limit", "0"], "at least 1"),
+    "device": (["benchmark", "digits", "--device", "toaster"], "toaster"),
+    "folder": (["benchmark", "digits", "--explainers", "random", "--out", "file/x"], "--out"),
+    "data": (["benchmark", "mnist"], "XAI_ADAPTERS_DATA"),
+    "list": (["list", "task"], "Did you mean 'tasks'"),
+    "time": (["benchmark", "digits", "--time-limit", "-1"], "time limit"),
+    "none": (["benchmark", "digits", "--explainers", ","], "no explainers"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path):
+    arguments, hint = MISTAKES[mistake]
+    (tmp_path / "file").touch()
+    ran = call(*arguments, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert hint in ran.stderr
+    assert "Traceback" not in ran.stderr
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("xai-adapters: ")]
+    assert hint in line
+    assert not (tmp_path / "xai-results").exists()
+
+
+@pytest.mark.parametrize("what", ["tasks", "explainers", "metrics"])
+def test_lists(what: str, tmp_path: Path):
+    ran = call("list", what, cwd=tmp_path)
+    assert ran.returncode == 0
+    expected = {"tasks": "imagenet-animals", "explainers": "invariant_box", "metrics": "validity"}
+    names = [line.split()[0] for line in ran.stdout.splitlines()]
+    assert expected[what] in names
+    assert len(names) == len(set(names))

@@ -1,0 +1,244 @@
+"""The table of a run and how its numbers are written: for terminal, markdown and report."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xai_adapters.errors import require
+
+from .results import ExplainerRun, Results
+
+DASH = "–"
+
+# The bound and the floor of a comparison: never marked as the best of a column.
+ENDS = ("greedy", "random")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as it is written; None and a dash where there is none."""
+
+    value: float | None = None
+    text: str = DASH
+    interval: tuple[float, float] | None = None
+    best: bool = False
+
+    @property
+    def interval_text(self) -> str:
+        """The 95 % interval in brackets, or nothing."""
+        if self.interval is None:
+            return ""
+        low, high = map(format_number, self.interval)
+        return f"[{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of every explainer that ran: `cells` by the explainer's name."""
+
+    title: str
+    cells: dict[str, Cell]
+    higher_is_better: bool | None
+    description: str = ""
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title with its unit and an arrow to the better end."""
+        arrow = {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+        return " ".join(filter(None, [self.title, self.unit and f"({self.unit})", arrow]))
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None for what is not a finite number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def format_number(value: float | None) -> str:
+    """A number to three decimals, with fewer when it is large and powers when it is tiny.
+
+    Example:
+        >>> [format_number(x) for x in (0.12345, -31.4159, 12345.6, 0.00002, 0.0, float("nan"))]
+        ['0.123', '-31.4', '12,346', '2.0e-05', '0.000', '–']
+    """
+    value = finite(value)
+    if value is None:
+        return DASH
+    size = abs(value)
+    if 0 < size < 5e-4:
+        return f"{value:.1e}"
+    return f"{value:,.{3 if size < 10 else 1 if size < 1000 else 0}f}"
+
+
+def format_seconds(value: float | None) -> str:
+    """A duration in the unit that suits it.
+
+    Example:
+        >>> [format_seconds(x) for x in (4e-6, 0.0123, 7.25, 214.0, 9000.0, None)]
+        ['4.0 µs', '12.3 ms', '7.2 s', '3.6 min', '2.5 h', '–']
+    """
+    value = finite(value)
+    if value is None:
+        return DASH
+    for limit, unit, name in ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (60.0, 1.0, "s")):
+        if value < limit:
+            return f"{value / unit:.1f} {name}"
+    return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
+
+
+def metric_columns(results: Results) -> list[Column]:
+    """A column for each metric that was measured for at least one explainer."""
+    columns = []
+    for metric, facts in results.metrics.items():
+        found = {m.explainer: m for m in results.measurements if m.metric == metric}
+        if not found:
+            continue
+        cells = {}
+        for run in _ran(results):
+            m = found.get(run.name)
+            value = finite(m.value) if m else None
+            if m is None or value is None:
+                cells[run.name] = Cell()
+                continue
+            low, high = finite(m.low), finite(m.high)
+            interval = None if low is None or high is None else (low, high)
+            cells[run.name] = Cell(value, format_number(value), interval)
+        better = facts.get("higher_is_better")
+        columns.append(
+            Column(
+                title=facts.get("title", metric),
+                cells=_mark_best(cells, better),
+                higher_is_better=better,
+                description=facts.get("description", ""),
+                unit=facts.get("unit") or "",
+            )
+        )
+    return columns
+
+
+def cost_columns(results: Results) -> list[Column]:
+    """What each explainer cost: seconds to fit, for a row and for all, and how many rows."""
+    seconds: list[tuple[str, str, Callable[[ExplainerRun], float | None]]] = [
+        # Nothing to fit is not a fast fit.
+        ("fit", "Time to fit, once", lambda run: run.fit_seconds or None),
+        ("per row", "Mean time to explain one row", lambda run: run.seconds_per_row),
+        ("all rows", "Time to explain all rows", lambda run: run.explain_seconds or None),
+    ]
+    columns = []
+    for title, description, get in seconds:
+        values = {run.name: finite(get(run)) for run in _ran(results)}
+        cells = {name: Cell(value, format_seconds(value)) for name, value in values.items()}
+        # An explainer cut off by the time limit would win the time for all rows.
+        better = None if title == "all rows" else False
+        columns.append(Column(title, _mark_best(cells, better), better, description))
+    rows = {run.name: Cell(run.n_rows, f"{run.n_rows:,}") for run in _ran(results)}
+    return [*columns, Column("rows", rows, None, "Rows explained within the time limit")]
+
+
+def ranked(results: Results) -> list[ExplainerRun]:
+    """The explainers that ran, best first by the first metric, then those that raised."""
+    columns = metric_columns(results)
+    runs = _ran(results)
+    if columns:
+        sign = -1 if columns[0].higher_is_better else 1
+
+        def key(run: ExplainerRun) -> tuple[bool, float]:
+            value = columns[0].cells[run.name].value
+            return value is None, sign * (value or 0.0)
+
+        runs = sorted(runs, key=key)
+    return [*runs, *(run for run in results.explainers if run.status == "error")]
+
+
+def not_applicable(results: Results) -> dict[str, list[str]]:
+    """The names of the explainers that the task's model cannot serve, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for run in results.explainers:
+        if run.status == "not applicable":
+            reasons.setdefault(run.reason, []).append(run.name)
+    return reasons
+
+
+def print_table(results: Results, console: Any) -> None:
+    """Print a row for each explainer, best first, to a `rich.console.Console`.
+
+    The intervals are left to the report: with them the table fits no terminal.
+    """
+    rich_text = require("rich.text", "benchmark")
+    columns = metric_columns(results) + cost_columns(results)
+    table = require("rich.table", "benchmark").Table(box=require("rich.box", "benchmark").SIMPLE)
+    # Names are not wrapped, so that they can be copied; the reasons below them are, by hand.
+    table.add_column("explainer", no_wrap=True)
+    for column in columns:
+        table.add_column(rich_text.Text(column.heading), justify="right")
+    for run in ranked(results):
+        name = rich_text.Text(run.name)
+        if run.status == "error":
+            name.append(f"\n{textwrap.fill(_shorten(run.reason, 72), 28)}", style="red")
+        cells = [column.cells.get(run.name, Cell()) for column in columns]
+        table.add_row(
+            name, *(rich_text.Text(c.text, style="bold" if c.best else "") for c in cells)
+        )
+    console.print(table)
+    for reason, names in not_applicable(results).items():
+        console.print(rich_text.Text(f"not applicable: {', '.join(names)} ({reason})", style="dim"))
+
+
+def markdown_table(results: Results) -> str:
+    """The table with 95 % intervals, as markdown to paste into a pull request."""
+    columns = metric_columns(results) + cost_columns(results)
+    lines = [
+        _markdown_row(["explainer", "baseline", *(column.heading for column in columns)]),
+        _markdown_row(["---", "---", *("---:" for _ in columns)]),
+    ]
+    for run in ranked(results):
+        failed = f" (error: {_shorten(run.reason, 120)})" if run.status == "error" else ""
+        cells = [_markdown_cell(column.cells.get(run.name, Cell())) for column in columns]
+        lines.append(
+            _markdown_row([_markdown(run.name + failed), _markdown(run.baseline) or DASH, *cells])
+        )
+    for reason, names in not_applicable(results).items():
+        lines += ["", f"Not applicable: {_markdown(', '.join(names))} ({_markdown(reason)})"]
+    return "\n".join(lines) + "\n"
+
+
+def _ran(results: Results) -> list[ExplainerRun]:
+    return [run for run in results.explainers if run.status == "ok"]
+
+
+def _mark_best(cells: dict[str, Cell], higher_is_better: bool | None) -> dict[str, Cell]:
+    """Mark every cell that is written like the best one: ties stay ties."""
+    values = [
+        cell.value for name, cell in cells.items() if name not in ENDS and cell.value is not None
+    ]
+    # What only one explainer has (the accuracy of its surrogate, say) has no best.
+    if higher_is_better is None or len(values) < 2:
+        return cells
+    best = max(values) if higher_is_better else min(values)
+    texts = {cell.text for cell in cells.values() if cell.value == best}
+    return {
+        name: replace(cell, best=name not in ENDS and cell.text in texts)
+        for name, cell in cells.items()
+    }
+
+
+def _shorten(reason: str, width: int) -> str:
+    return textwrap.shorten(reason, width, placeholder=" …")
+
+
+def _markdown(text: str) -> str:
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return text.replace("|", "\\|")
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.best else cell.text
+    return f"{text} {cell.interval_text}".strip()
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

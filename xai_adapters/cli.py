@@ -1,0 +1,117 @@
+"""The command line: `xai-adapters benchmark` and `xai-adapters list`."""
+
+# No "from __future__ import annotations": typer is imported late, so that a missing one can be
+# named, and annotations that mention it must be read where it is known.
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from xai_adapters import __version__
+from xai_adapters.errors import UnknownNameError, XaiAdaptersError, require
+
+
+def main() -> None:
+    """Run the command line; our own errors end it in one line and with exit code 2."""
+    try:
+        _application()()
+    except XaiAdaptersError as error:
+        print(f"xai-adapters: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _application() -> Any:
+    typer = require("typer", "benchmark")
+    application = typer.Typer(
+        help="Explainers, and a benchmark that compares them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    application.command("benchmark")(_benchmark_command(typer))
+    application.command("list")(_list_command(typer))
+
+    @application.callback(invoke_without_command=True)
+    def version(
+        version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    ) -> None:
+        if version:
+            print(__version__)
+            raise typer.Exit
+
+    return application
+
+
+def _benchmark_command(typer: Any) -> Any:
+    def benchmark(
+        task: Annotated[str, typer.Argument(help="One of `xai-adapters list tasks`.")],
+        explainers: Annotated[
+            str | None, typer.Option(help="Names, separated by commas; all by default.")
+        ] = None,
+        limit: Annotated[int | None, typer.Option(help="Rows to explain at most.")] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder for the results; default: xai-results/TASK.")
+        ] = None,
+        seed: Annotated[int, typer.Option(help="Of task and explainers.")] = 0,
+        device: Annotated[str, typer.Option(help="Where models and rows are.")] = "cpu",
+        time_limit: Annotated[
+            float, typer.Option(help="Seconds after which an explainer gets no further rows.")
+        ] = 300.0,
+    ) -> None:
+        """Compare explainers on a task: a table, results.json, rows.parquet, report.html."""
+        from rich.console import Console
+
+        from xai_adapters.benchmark.output import prepare_folder, write_results
+        from xai_adapters.benchmark.runner import check_request, run_benchmark
+        from xai_adapters.benchmark.table import print_table
+        from xai_adapters.benchmark.tasks import load_task
+
+        names = None
+        if explainers is not None:
+            names = [name.strip() for name in explainers.split(",") if name.strip()]
+        # Told now, before a model is trained.
+        check_request(names, time_limit)
+        folder = out or Path("xai-results") / task
+        loaded = load_task(task, limit=limit, seed=seed, device=device, progress=True)
+        prepare_folder(folder)
+        results = run_benchmark(loaded, names, seed=seed, time_limit=time_limit, show_progress=True)
+        report = write_results(results, folder)
+        console = Console()
+        print_table(results, console)
+        console.print(f"report: {report.resolve()}", soft_wrap=True, highlight=False)
+
+    return benchmark
+
+
+def _list_command(typer: Any) -> Any:
+    def list_names(
+        what: Annotated[str, typer.Argument(help="tasks, explainers or metrics")],
+    ) -> None:
+        """List what can be named."""
+        listings = {"tasks": _tasks, "explainers": _explainers, "metrics": _metrics}
+        if what not in listings:
+            raise UnknownNameError("list", what, listings)
+        lines = listings[what]()
+        width = max(len(name) for name, _ in lines)
+        for name, description in lines:
+            print(f"{name:{width}}  {description}")
+
+    return list_names
+
+
+def _tasks() -> list[tuple[str, str]]:
+    from xai_adapters.benchmark.tasks import TASKS
+
+    return [(name, entry.description) for name, entry in TASKS.items()]
+
+
+def _explainers() -> list[tuple[str, str]]:
+    from xai_adapters.registry import explainer_entry, explainer_names
+
+    return [(name, explainer_entry(name).summary) for name in explainer_names()]
+
+
+def _metrics() -> list[tuple[str, str]]:
+    from xai_adapters.benchmark.metrics import METRICS
+
+    return [(name, metric.description) for name, metric in METRICS.items()]

@@ -1,0 +1,53 @@
+"""The two ends of the masking curve: a search made for it, and chance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xai_adapters.errors import NotApplicableError
+from xai_adapters.explainers.patches import patches
+from xai_adapters.registry import Explainer, FunctionExplainer, Subject
+
+# The search asks about half the square of this many questions an image.
+_MOST_PATCHES = 70
+
+
+def random(subject: Subject) -> Explainer:
+    """Uniform scores."""
+    generator = torch.Generator().manual_seed(subject.seed)
+    return FunctionExplainer(
+        lambda rows, target: torch.rand(rows.shape, generator=generator).to(rows)
+    )
+
+
+def greedy(subject: Subject) -> Explainer:
+    """Mask in each step the patch without which the class stays most probable.
+
+    The later a patch is masked, the more relevant it is. Nothing practical does better on the
+    curve of masking the least relevant first.
+    """
+    if subject.kind != "image":
+        raise NotApplicableError("searches on the masking curve, which tables do not have")
+    groups = patches(subject.background[0], _MOST_PATCHES)
+
+    @torch.no_grad()
+    def order(row: Tensor, target: int) -> Tensor:
+        scores = torch.zeros_like(row)
+        masked = row.clone()
+        left = groups.unique()
+        for step in range(len(left)):
+            candidates = torch.where(groups == left[:, None, None, None], subject.fill, masked)
+            outputs = torch.cat([subject.forward(some) for some in candidates.split(32)])
+            margins = outputs.softmax(dim=1)[:, target]
+            best = int(margins.argmax())
+            scores[groups == left[best]] = step
+            masked = candidates[best]
+            left = torch.cat((left[:best], left[best + 1 :]))
+        return scores
+
+    return FunctionExplainer(
+        lambda rows, target: torch.stack(
+            [order(row, label) for row, label in zip(rows, target.tolist(), strict=True)]
+        )
+    )

@@ -1,0 +1,245 @@
+"""Every explainer that can be named: what it is, and how to make one for a model.
+
+A package adds its own through an entry point of the group `xai_adapters.explainers`: the name is
+the explainer's, the object an `ExplainerEntry`. It is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xai_adapters.core.black_box import BlackBox
+from xai_adapters.core.minimal_perturbation import Perturbation
+from xai_adapters.errors import NotApplicableError, UnknownNameError
+
+ENTRY_POINT_GROUP = "xai_adapters.explainers"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an explainer is made for.
+
+    Args:
+        model: a torch module giving class logits or probabilities, or an estimator with
+            `predict_proba`.
+        background: (m, ...) rows like those to be explained.
+        kind: whether rows are (n, channels, height, width) images in [0, 1] or (n, d) tables.
+        fill: the value that means "absent" to the metric, for explainers whose baseline matches.
+        seed: of whatever the explainer draws.
+    """
+
+    model: Any
+    background: Tensor
+    kind: Literal["image", "tabular"]
+    fill: float
+    seed: int = 0
+
+    def network(self) -> nn.Module:
+        """The model, if it has gradients.
+
+        Raises:
+            NotApplicableError: if it has none.
+        """
+        if not isinstance(self.model, nn.Module):
+            raise NotApplicableError(
+                f"needs gradients, which a {type(self.model).__name__} does not have"
+            )
+        return self.model
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Class outputs of rows, as a function of tensors, whatever the model is."""
+        if isinstance(self.model, nn.Module):
+            outputs: Tensor = self.model(rows)
+            return outputs
+        return BlackBox(self.model).probabilities(rows).to(rows.dtype)
+
+    def probabilities(self, table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Class probabilities (n, K) of flattened rows (n, d), as a function of arrays."""
+        rows = torch.as_tensor(table, dtype=torch.float32, device=self.background.device)
+        rows = rows.view(-1, *self.background.shape[1:])
+        found: np.ndarray[Any, Any] = BlackBox(self.model).probabilities(rows).cpu().numpy()
+        return found
+
+
+class Explainer(Protocol):
+    """What a registered explainer's maker returns."""
+
+    def explain(self, rows: Tensor, target: Tensor) -> Tensor:
+        """Scores shaped like `rows`, for the classes `target` (n,)."""
+
+
+@runtime_checkable
+class CounterfactualExplainer(Explainer, Protocol):
+    """An explainer that also changes rows so that their class flips."""
+
+    def perturb(self, rows: Tensor, origin: Tensor) -> Perturbation:
+        """Rows, flattened to (n, d), perturbed to leave the classes `origin` (n,)."""
+
+
+@dataclass(frozen=True)
+class FunctionExplainer:
+    """An explainer that is one function of rows and targets."""
+
+    explain: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ExplainerEntry:
+    """An explainer by name.
+
+    Args:
+        name: what it is called on the command line and in results.
+        summary: what it computes, in one line.
+        make: a function of a `Subject` that returns an `Explainer`, or "module:function"; it
+            raises `NotApplicableError` with the reason where the explainer cannot serve.
+        baseline: what "absent" means to it: "none", "black", "mask" (the subject's fill), "data".
+        rank_by: whether a feature is relevant by its score's "value" or by its "magnitude".
+        block_size: rows given at once; None for all. Small for those that loop over rows anyway,
+            so that a time limit and a progress bar can act between them.
+    """
+
+    name: str
+    summary: str
+    make: str | Callable[[Subject], Explainer]
+    baseline: Literal["none", "black", "mask", "data"] = "none"
+    rank_by: Literal["value", "magnitude"] = "value"
+    block_size: int | None = None
+
+    def make_for(self, subject: Subject) -> Explainer:
+        """Import the explainer and make (and fit) it for a model."""
+        make = self.make
+        if isinstance(make, str):
+            module, _, name = make.partition(":")
+            make = getattr(importlib.import_module(module), name)
+        return make(subject)
+
+
+def explainer_names() -> list[str]:
+    """Names of all registered explainers: ours, the comparators, then those of entry points."""
+    return [*_BUILT_IN, *(name for name in _from_entry_points() if name not in _BUILT_IN)]
+
+
+def explainer_entry(name: str) -> ExplainerEntry:
+    """The explainer of that name.
+
+    Raises:
+        UnknownNameError: if there is none, with the nearest name.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    found = _from_entry_points()
+    if name not in found:
+        raise UnknownNameError("explainer", name, explainer_names())
+    entry = found[name].load()
+    if not isinstance(entry, ExplainerEntry):
+        raise TypeError(
+            f"entry point '{name}' of group {ENTRY_POINT_GROUP} is a {type(entry).__name__}; an "
+            "ExplainerEntry was expected"
+        )
+    return replace(entry, name=name)
+
+
+def _from_entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _in(module: str, *entries: ExplainerEntry) -> dict[str, ExplainerEntry]:
+    """Entries by name, made by functions of `module`."""
+    return {
+        entry.name: replace(entry, make=f"xai_adapters.explainers.{module}:{entry.make}")
+        for entry in entries
+    }
+
+
+_BUILT_IN = {
+    **_in(
+        "ours",
+        ExplainerEntry(
+            "fimap", "FIMAP: minus the smallest perturbation that flips", "fimap",
+            rank_by="magnitude",
+        ),
+        ExplainerEntry(
+            "invariant_box", "Maximal invariant perturbation: how little a feature may move",
+            "invariant_box", block_size=20,
+        ),
+    ),
+    **_in(
+        "captum_methods",
+        ExplainerEntry("saliency", "Gradient", "saliency", rank_by="magnitude"),
+        ExplainerEntry("input_x_gradient", "Input times gradient", "input_x_gradient", "black"),
+        ExplainerEntry(
+            "integrated_gradients", "Integrated gradients, 50 steps from black",
+            "integrated_gradients", "black", block_size=10,
+        ),
+        ExplainerEntry(
+            "integrated_gradients_mask", "Integrated gradients, 50 steps from the mask's value",
+            "integrated_gradients_mask", "mask", block_size=10,
+        ),
+        ExplainerEntry(
+            "guided_backprop", "Guided backpropagation", "guided_backprop", rank_by="magnitude"
+        ),
+        ExplainerEntry("deep_lift", "DeepLIFT from black", "deep_lift", "black"),
+        ExplainerEntry(
+            "deep_lift_mask", "DeepLIFT from the mask's value", "deep_lift_mask", "mask"
+        ),
+        ExplainerEntry("lrp", "Layer-wise relevance propagation, epsilon rule", "lrp", "black"),
+        ExplainerEntry(
+            "occlusion", "Occlusion with a black window", "occlusion", "black", block_size=10
+        ),
+        ExplainerEntry(
+            "occlusion_mask", "Occlusion with a window of the mask's value", "occlusion_mask",
+            "mask", block_size=10,
+        ),
+        ExplainerEntry(
+            "smooth_grad", "SmoothGrad, 50 noisy copies", "smooth_grad", rank_by="magnitude",
+            block_size=10,
+        ),
+        ExplainerEntry(
+            "gradient_shap", "Expected gradients from 20 background rows", "gradient_shap",
+            "data", block_size=10,
+        ),
+        ExplainerEntry(
+            "kernel_shap", "Captum's KernelSHAP, 500 samples", "kernel_shap", "black",
+            block_size=1,
+        ),
+        ExplainerEntry("lime", "Captum's LIME, 500 samples", "lime", "black", block_size=1),
+        ExplainerEntry(
+            "shapley_value_sampling", "Shapley values from 10 permutations",
+            "shapley_value_sampling", "black", block_size=10,
+        ),
+    ),
+    **_in(
+        "shap_methods",
+        ExplainerEntry(
+            "shap_kernel", "shap's KernelExplainer, 20 background rows", "kernel", "data",
+            block_size=1,
+        ),
+        ExplainerEntry(
+            "shap_permutation", "shap's PermutationExplainer, 20 background rows", "permutation",
+            "data", block_size=1,
+        ),
+    ),
+    **_in(
+        "lime_methods",
+        ExplainerEntry(
+            "lime_tabular", "lime's LimeTabularExplainer, 5,000 samples, not discretised",
+            "lime_tabular", "data", block_size=1,
+        ),
+    ),
+    **_in(
+        "ends",
+        ExplainerEntry(
+            "greedy", "Greedy search on the masking curve: the bound", "greedy", "mask",
+            block_size=1,
+        ),
+        ExplainerEntry("random", "Random scores: the floor", "random"),
+    ),
+}  # fmt: skip
