@@ -1,4 +1,4 @@
-"""The command line as a person uses it: in a process of its own."""
+"""The command line: whole runs in a process of their own, mistakes in this one."""
 
 import json
 import os
@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("typer")
 pytest.importorskip("sklearn")
 pytest.importorskip("captum")
+
+from xai_adapters.cli import main
 
 COMMAND = [sys.executable, "-c", "from xai_adapters.cli import main; main()"]
 
@@ -27,6 +30,7 @@ def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_a_small_run_prints_its_table_and_writes_its_files(tmp_path: Path):
     ran = call(
         "benchmark", "digits", "--limit", "3", "--explainers", "saliency, random,fimap",
+        "--mask-value", "0.25",
         cwd=tmp_path,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
@@ -36,7 +40,7 @@ def test_a_small_run_prints_its_table_and_writes_its_files(tmp_path: Path):
     folder = tmp_path / "xai-results" / "digits"
     read = json.loads((folder / "results.json").read_text())
     assert [run["status"] for run in read["explainers"]] == ["ok"] * 3
-    assert read["task"]["n_rows"] == 3
+    assert (read["task"]["n_rows"], read["task"]["mask_value"]) == (3, 0.25)
     assert sorted(path.name for path in folder.iterdir()) == [
         "report.html", "results.json", "rows.parquet"
     ]  # fmt: skip
@@ -67,24 +71,45 @@ MISTAKES = {
 }
 
 
+@pytest.fixture
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Call the command line in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XAI_ADAPTERS_DATA", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xai-adapters", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0), *capfd.readouterr()
+
+    return run
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, tmp_path: Path):
+def test_a_mistake_is_one_line_and_exit_code_2(mistake: str, called: Any, tmp_path: Path):
     arguments, hint = MISTAKES[mistake]
     (tmp_path / "file").touch()
-    ran = call(*arguments, cwd=tmp_path)
-    assert ran.returncode == 2
-    assert hint in ran.stderr
-    assert "Traceback" not in ran.stderr
-    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("xai-adapters: ")]
+    code, _, complaint = called(*arguments)
+    assert code == 2
+    assert "Traceback" not in complaint
+    (line,) = [line for line in complaint.splitlines() if line.startswith("xai-adapters: ")]
     assert hint in line
     assert not (tmp_path / "xai-results").exists()
 
 
+def test_a_missing_library_is_named_with_its_extra(called: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "typer", None)
+    code, _, complaint = called("list", "tasks")
+    assert code == 2
+    assert "xai-adapters[benchmark]" in complaint
+
+
 @pytest.mark.parametrize("what", ["tasks", "explainers", "metrics"])
-def test_lists(what: str, tmp_path: Path):
-    ran = call("list", what, cwd=tmp_path)
-    assert ran.returncode == 0
+def test_lists(what: str, called: Any):
+    code, printed, _ = called("list", what)
+    assert code == 0
     expected = {"tasks": "imagenet-animals", "explainers": "invariant_box", "metrics": "validity"}
-    names = [line.split()[0] for line in ran.stdout.splitlines()]
+    names = [line.split()[0] for line in printed.splitlines()]
     assert expected[what] in names
     assert len(names) == len(set(names))

@@ -4,6 +4,7 @@
 # named, and annotations that mention it must be read where it is known.
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +55,9 @@ def _benchmark_command(typer: Any) -> Any:
         ] = None,
         seed: Annotated[int, typer.Option(help="Of task and explainers.")] = 0,
         device: Annotated[str, typer.Option(help="Where models and rows are.")] = "cpu",
+        mask_value: Annotated[
+            float | None, typer.Option(help="What a masked pixel is set to; 0.5 (gray) by default.")
+        ] = None,
         time_limit: Annotated[
             float, typer.Option(help="Seconds after which an explainer gets no further rows.")
         ] = 300.0,
@@ -73,6 +77,8 @@ def _benchmark_command(typer: Any) -> Any:
         check_request(names, time_limit)
         folder = out or Path("xai-results") / task
         loaded = load_task(task, limit=limit, seed=seed, device=device, progress=True)
+        if mask_value is not None:
+            loaded = replace(loaded, mask_value=mask_value)
         prepare_folder(folder)
         results = run_benchmark(loaded, names, seed=seed, time_limit=time_limit, show_progress=True)
         report = write_results(results, folder)

@@ -32,14 +32,14 @@ class Subject:
             `predict_proba`.
         background: (m, ...) rows like those to be explained.
         kind: whether rows are (n, channels, height, width) images in [0, 1] or (n, d) tables.
-        fill: the value that means "absent" to the metric, for explainers whose baseline matches.
+        fill: the value that a masked pixel takes in the metric; None for a table, which has none.
         seed: of whatever the explainer draws.
     """
 
     model: Any
     background: Tensor
     kind: Literal["image", "tabular"]
-    fill: float
+    fill: float | None
     seed: int = 0
 
     def network(self) -> nn.Module:
@@ -53,6 +53,16 @@ class Subject:
                 f"needs gradients, which a {type(self.model).__name__} does not have"
             )
         return self.model
+
+    def mask_value(self) -> float:
+        """The value that a masked pixel takes, for explainers whose baseline is the mask's.
+
+        Raises:
+            NotApplicableError: for a table.
+        """
+        if self.fill is None:
+            raise NotApplicableError("needs the value of masked pixels, which tables do not have")
+        return self.fill
 
     def forward(self, rows: Tensor) -> Tensor:
         """Class outputs of rows, as a function of tensors, whatever the model is."""
@@ -113,13 +123,13 @@ class ExplainerEntry:
     rank_by: Literal["value", "magnitude"] = "value"
     block_size: int | None = None
 
-    def make_for(self, subject: Subject) -> Explainer:
-        """Import the explainer and make (and fit) it for a model."""
-        make = self.make
-        if isinstance(make, str):
-            module, _, name = make.partition(":")
-            make = getattr(importlib.import_module(module), name)
-        return make(subject)
+    def load(self) -> Callable[[Subject], Explainer]:
+        """Import the maker, so that making an explainer can be timed apart from importing it."""
+        if not isinstance(self.make, str):
+            return self.make
+        module, _, name = self.make.partition(":")
+        maker: Callable[[Subject], Explainer] = getattr(importlib.import_module(module), name)
+        return maker
 
 
 def explainer_names() -> list[str]:
@@ -168,7 +178,7 @@ _BUILT_IN = {
         ),
         ExplainerEntry(
             "invariant_box", "Maximal invariant perturbation: how little a feature may move",
-            "invariant_box", block_size=20,
+            "invariant_box", block_size=10,
         ),
     ),
     **_in(

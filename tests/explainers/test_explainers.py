@@ -20,7 +20,7 @@ NEED_GRADIENTS = {
     "integrated_gradients_mask", "guided_backprop", "deep_lift", "deep_lift_mask", "lrp",
     "smooth_grad", "gradient_shap",
 }  # fmt: skip
-NEED_IMAGES = {"greedy"}
+NEED_IMAGES = {"greedy", "occlusion_mask"}
 
 
 class Left(nn.Module):
@@ -54,7 +54,7 @@ def image_subject() -> Subject:
 
 def table_subject() -> Subject:
     generator = torch.Generator().manual_seed(0)
-    return Subject(Threshold(), torch.randn(256, 3, generator=generator), "tabular", 0.0)
+    return Subject(Threshold(), torch.randn(256, 3, generator=generator), "tabular", None)
 
 
 def explained(name: str, subject: Subject, n: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +62,7 @@ def explained(name: str, subject: Subject, n: int = 3) -> tuple[Tensor, Tensor, 
     target = subject.forward(rows).argmax(dim=1)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - what shap draws from
-    return explainer_entry(name).make_for(subject).explain(rows, target), rows, target
+    return explainer_entry(name).load()(subject).explain(rows, target), rows, target
 
 
 @pytest.mark.parametrize("name", explainer_names())
@@ -138,7 +138,7 @@ def test_columns_by_the_hundred_thousand_are_refused_with_the_reason():
     wide = Subject(Left().eval(), torch.zeros(2, 3, 64, 64), "image", 0.5)
     for name in ("fimap", "lime_tabular", "shap_kernel", "shap_permutation"):
         with pytest.raises(NotApplicableError, match="12,288 columns"):
-            explainer_entry(name).make_for(wide)
+            explainer_entry(name).load()(wide)
 
 
 @pytest.mark.parametrize(("side", "at_most"), [(8, 64), (8, 63), (28, 200), (5, 4), (7, 1)])

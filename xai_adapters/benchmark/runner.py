@@ -188,10 +188,15 @@ class _Bench:
         task = self.task
         subject = Subject(
             # A copy: a method that fails may leave its hooks behind.
-            copy.deepcopy(task.model), task.background, task.kind, task.mask_value, self.seed
-        )  # fmt: skip
+            model=copy.deepcopy(task.model),
+            background=task.background,
+            kind=task.kind,
+            fill=task.mask_value if task.kind == "image" else None,
+            seed=self.seed,
+        )
+        make = entry.load()
         start = time.perf_counter()
-        explainer = entry.make_for(subject)
+        explainer = make(subject)
         _wait(task.rows)
         run.fit_seconds = time.perf_counter() - start
         block_size = entry.block_size or len(task.rows)

@@ -397,7 +397,8 @@ def _nearest_other_of(fitted: _Fitted, rows: Tensor, origin: Tensor, n_classes: 
         probabilities.argmax(dim=1) != left,
         vector_norm(change, dim=1),
         # No flip: behind all flips, and the nearer to one the better.
-        _NO_FLIP + probabilities.gather(1, left[:, None])[:, 0],
+        # Multiplied, as a float32 of this size has no room for a probability to be added.
+        _NO_FLIP * (1 + probabilities.gather(1, left[:, None])[:, 0]),
     )
     return cost.masked_fill(target == left, torch.inf).view(-1, n_classes).argmin(dim=1)
 

@@ -61,7 +61,7 @@ def multilayer_perceptron(
         bound = n_in**-0.5
         for parameter in linear.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
-        layers += [linear, nn.ReLU(), SeededDropout(dropout, generator)]
+        layers += [linear, nn.ReLU(inplace=True), SeededDropout(dropout, generator)]
     return nn.Sequential(*layers[:-2])
 
 

@@ -38,9 +38,9 @@ def integrated_gradients(subject: Subject) -> Explainer:
 
 
 def integrated_gradients_mask(subject: Subject) -> Explainer:
-    """Integrated gradients from the subject's fill."""
+    """Integrated gradients from the mask's value."""
     method = attr.IntegratedGradients(subject.network())
-    return _attributing(method, baselines=subject.fill, internal_batch_size=_BATCH)
+    return _attributing(method, baselines=subject.mask_value(), internal_batch_size=_BATCH)
 
 
 def guided_backprop(subject: Subject) -> Explainer:
@@ -54,8 +54,8 @@ def deep_lift(subject: Subject) -> Explainer:
 
 
 def deep_lift_mask(subject: Subject) -> Explainer:
-    """DeepLIFT from the subject's fill."""
-    return _attributing(attr.DeepLift(subject.network()), baselines=subject.fill)
+    """DeepLIFT from the mask's value."""
+    return _attributing(attr.DeepLift(subject.network()), baselines=subject.mask_value())
 
 
 def lrp(subject: Subject) -> Explainer:
@@ -69,8 +69,8 @@ def occlusion(subject: Subject) -> Explainer:
 
 
 def occlusion_mask(subject: Subject) -> Explainer:
-    """Occlusion by the subject's fill."""
-    return _occlusion(subject, subject.fill)
+    """Occlusion by the mask's value."""
+    return _occlusion(subject, subject.mask_value())
 
 
 def smooth_grad(subject: Subject) -> Explainer:

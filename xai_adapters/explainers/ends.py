@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xai_adapters.errors import NotApplicableError
 from xai_adapters.explainers.patches import patches
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
 
@@ -27,8 +26,7 @@ def greedy(subject: Subject) -> Explainer:
     The later a patch is masked, the more relevant it is. Nothing practical does better on the
     curve of masking the least relevant first.
     """
-    if subject.kind != "image":
-        raise NotApplicableError("searches on the masking curve, which tables do not have")
+    fill = subject.mask_value()
     groups = patches(subject.background[0], _MOST_PATCHES)
 
     @torch.no_grad()
@@ -37,7 +35,7 @@ def greedy(subject: Subject) -> Explainer:
         masked = row.clone()
         left = groups.unique()
         for step in range(len(left)):
-            candidates = torch.where(groups == left[:, None, None, None], subject.fill, masked)
+            candidates = torch.where(groups == left[:, None, None, None], fill, masked)
             outputs = torch.cat([subject.forward(some) for some in candidates.split(32)])
             margins = outputs.softmax(dim=1)[:, target]
             best = int(margins.argmax())
