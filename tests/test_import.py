@@ -13,11 +13,12 @@ import xai_adapters
 
 ROOT = Path(xai_adapters.__file__).parent.parent
 
-# Hides every installed library but the named distributions and what they themselves need.
+# Hides every installed library but the named distributions and what these need themselves.
 HIDE = """
 import importlib.metadata as metadata
 import re
 import sys
+from importlib.machinery import PathFinder
 
 def needed(names):
     found, left = set(), list(names)
@@ -42,10 +43,14 @@ class Hider:
         }
         self.hidden.discard("xai_adapters")
 
+        sys.meta_path = [self if f is PathFinder else f for f in sys.meta_path]
+
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.hidden:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return None
+        hidden = name.partition(".")[0] in self.hidden
+        return None if hidden else PathFinder.find_spec(name, path, target)
+
+    def find_distributions(self, context):
+        return PathFinder.find_distributions(context)
 """
 CORE = ("torch", "numpy", "safetensors")
 OPTIONAL = ("captum", "shap", "alibi", "sklearn", "pandas", "tqdm", "typer", "rich", "plotly")
@@ -66,7 +71,7 @@ def run(code: str) -> str:
 def test_the_core_works_with_torch_numpy_and_safetensors_alone():
     printed = run(
         f"""
-        sys.meta_path.insert(0, Hider({CORE!r}))
+        Hider({CORE!r})
         import xai_adapters
         import torch
 
@@ -103,7 +108,7 @@ def test_a_missing_host_is_answered_with_the_extra_that_brings_it(module):
     host = module.rpartition(".")[2]
     printed = run(
         f"""
-        sys.meta_path.insert(0, Hider({CORE!r}, hidden=[{host!r}]))
+        Hider({CORE!r}, hidden=[{host!r}])
         try:
             import {module}
         except ImportError as error:
@@ -116,7 +121,7 @@ def test_a_missing_host_is_answered_with_the_extra_that_brings_it(module):
 def test_a_progress_bar_without_tqdm_is_answered_with_the_extra_that_brings_it():
     printed = run(
         f"""
-        sys.meta_path.insert(0, Hider({CORE!r}))
+        Hider({CORE!r})
         import torch
         import xai_adapters
 

@@ -27,4 +27,4 @@ def patches(image: Tensor, at_most: int) -> Tensor:
     down = torch.arange(height, device=image.device) // side
     across = torch.arange(width, device=image.device) // side
     numbers = down[:, None] * (int(across[-1]) + 1) + across
-    return numbers.expand(channels, height, width)
+    return numbers.repeat(channels, 1, 1)  # contiguous, as ShapleyValueSampling wants it

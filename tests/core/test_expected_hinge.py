@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Generator
+
+from xai_adapters.core.expected_hinge import ExpectedHinge
+from xai_adapters.errors import InvalidInputError, PredictorError
+
+N_FEATURES, N_DRAWS = 2, 3
+SMALL = st.integers(-3, 3).map(float)
+
+
+def matrices(n_rows: int, n_columns: int):
+    row = st.lists(SMALL, min_size=n_columns, max_size=n_columns)
+    return st.lists(row, min_size=n_rows, max_size=n_rows).map(
+        lambda rows: torch.tensor(rows, dtype=torch.float64)
+    )
+
+
+@st.composite
+def problems(draw):
+    """A model with one hidden layer, rows, their classes, widths and draws of t."""
+    n_rows, n_classes = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    first, second = draw(matrices(N_FEATURES, 3)), draw(matrices(3, n_classes))
+    seed = Generator().manual_seed(draw(st.integers(0, 100)))
+    rows = draw(matrices(n_rows, N_FEATURES))
+    target = torch.tensor(
+        draw(st.lists(st.integers(0, max(n_classes, 2) - 1), min_size=n_rows, max_size=n_rows))
+    )
+    width = draw(matrices(n_rows, N_FEATURES)).abs() / 2
+    draws = torch.empty(N_DRAWS, N_FEATURES, dtype=torch.float64).uniform_(-1, 1, generator=seed)
+    return lambda x: torch.tanh(x @ first) @ second, rows, target, width, draws
+
+
+def plain_hinge(model, row, c, width, draws):
+    """Proposition 3.1's sum over classes, averaged over draws, and the share of violations."""
+    total, violations = 0.0, 0
+    for t in draws:
+        point = torch.stack([row[i] + t[i] * width[i] for i in range(len(row))])
+        logits = model(point[None])[0]
+        if len(logits) == 1:
+            p = [1 / (1 + logits[0].exp()), 1 / (1 + (-logits[0]).exp())]
+        else:
+            p = [z.exp() / logits.exp().sum() for z in logits]
+        hinges = [torch.clamp(p[j] - p[c], min=0) for j in range(len(p)) if j != c]
+        total = total + sum(hinges)
+        violations += any(h > 0 for h in hinges)
+    return total / len(draws), violations / len(draws)
+
+
+@given(problems(), st.sampled_from([None, 1, 2, 4, 7]))
+def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_size):
+    model, rows, target, width, draws = problem
+    hinge = ExpectedHinge(model, rows, target, output="logits", batch_size=batch_size)
+    slope = torch.full_like(width, torch.nan)
+    found, violations = hinge.estimate(torch.arange(len(rows)), width, draws, slope)
+    again, _ = hinge.estimate(torch.arange(len(rows)), width, draws)
+    assert torch.allclose(found, again)
+    assert ((found >= 0) & (found <= 1)).all()
+    for row in range(len(rows)):
+        w = width[row].clone().requires_grad_()
+        wanted, rate = plain_hinge(model, rows[row], int(target[row]), w, draws)
+        # Without a violation the plain sum is a constant.
+        (gradient,) = torch.autograd.grad(wanted + 0 * w.sum(), w)
+        assert found[row].item() == pytest.approx(wanted.item(), abs=1e-12)
+        assert violations[row].item() == pytest.approx(rate)
+        assert slope[row].tolist() == pytest.approx(gradient.tolist(), abs=1e-12)
+
+
+@given(problems())
+def test_some_rows_in_any_order_keep_their_class_and_their_reading(problem):
+    model, rows, target, width, draws = problem
+    hinge = ExpectedHinge(model, rows, target)
+    every = hinge.estimate(torch.arange(len(rows)), width, draws)
+    order = torch.arange(len(rows)).flip(0)[: max(1, len(rows) - 1)]
+    some = hinge.estimate(order, width[order], draws)
+    for whole, part in zip(every, some, strict=True):
+        assert torch.allclose(whole[order], part)
+
+
+@given(problems())
+def test_by_default_the_models_own_class_is_kept(problem):
+    model, rows, _, _, _ = problem
+    hinge = ExpectedHinge(model, rows, output="logits")
+    outputs = model(rows)
+    own = outputs.argmax(dim=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
+    assert torch.equal(hinge.target, own)
+    assert hinge.centre_kept.all()
+    top = outputs.amax(dim=1)
+    for c in range(outputs.shape[1] if outputs.shape[1] > 1 else 0):
+        kept = ExpectedHinge(model, rows, torch.tensor(c), output="logits").centre_kept
+        assert torch.equal(kept, outputs[:, c] == top)
+
+
+def test_each_row_keeps_its_own_data():
+    rows = torch.zeros(3, 1)
+    offset = torch.tensor([-1.0, 0.5, 2.0])
+    seen = []
+
+    def model(x, offset):
+        seen.append(offset.tolist())
+        return torch.stack((0 * x[:, 0], x[:, 0] + offset), dim=1)
+
+    hinge = ExpectedHinge(model, rows, row_data=(offset,), batch_size=4)
+    assert hinge.target.tolist() == [0, 1, 1]
+    hinge.estimate(torch.tensor([2, 0]), torch.zeros(2, 1), torch.zeros(2, 1))
+    assert seen[-1] == [2.0, 2.0, -1.0, -1.0]
+
+
+def two_scores(x):
+    return torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
+
+
+BROKEN_MODELS = {
+    "NaN": (
+        lambda x: two_scores(x / (x != 1)) * (1 - x) / (1 - x),
+        "returned NaN, first for row 2",
+    ),
+    "a list": (lambda x: [[0.0, 1.0]] * len(x), "given 4 rows and returned list"),
+    "too few rows": (lambda x: two_scores(x[1:]), r"given 4 rows and returned \(3, 2\)"),
+    "images": (lambda x: x[:, :, None, None], r"given 4 rows and returned \(4, 1, 1, 1\)"),
+    "one number": (lambda x: x.sum(), r"given 4 rows and returned \(\)"),
+    "labels": (lambda x: two_scores(x).argmax(dim=1), "torch.int64, not floating point"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_MODELS)
+def test_models_that_do_not_answer_are_named(name):
+    model, message = BROKEN_MODELS[name]
+    with pytest.raises(PredictorError, match=message):
+        ExpectedHinge(model, torch.tensor([[3.0], [2.0], [1.0], [1.0]]))
+
+
+def test_a_model_without_a_gradient_is_named():
+    hinge = ExpectedHinge(lambda x: two_scores(x.detach()), torch.ones(2, 1))
+    rows, width, draws = torch.arange(2), torch.ones(2, 1), torch.ones(3, 1)
+    hinge.estimate(rows, width, draws)
+    with pytest.raises(PredictorError, match="no gradient with respect to the rows"):
+        hinge.estimate(rows, width, draws, torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (torch.tensor([0, 1]), r"one for each of the 3 rows; it is torch.int64 of shape \(2,\)"),
+        (torch.tensor([0.0, 1.0, 0.0]), "it is torch.float32"),
+        (torch.tensor([0, 2, 1]), r"target \[0, 2, 1\] is not among the classes 0 to 1"),
+        (torch.tensor(-1), r"target \[-1\] is not among the classes 0 to 1"),
+    ],
+)
+def test_targets_that_are_no_classes_are_named(target, message):
+    with pytest.raises(InvalidInputError, match=message):
+        ExpectedHinge(two_scores, torch.ones(3, 1), target)
