@@ -151,7 +151,7 @@ def test_objective_and_violation_rate_are_counted_on_fresh_draws(model, rows, se
     for row, x in enumerate(rows):
         w = box.width[row]
         hinge, rate = plain_hinge(model, x, int(box.target[row]), w, draws)
-        assert box.objective[row].item() == pytest.approx(float(w.mean() - 10 * hinge), abs=1e-9)
+        assert box.objective[row].item() == pytest.approx(float(w.mean() - 100 / 3 * hinge), abs=1e-9)
         assert box.violation_rate[row].item() == pytest.approx(rate)
 
 
@@ -187,7 +187,10 @@ def test_widths_lie_between_0_and_the_bound_of_their_feature(optimizer, model, r
 def test_an_irrelevant_feature_is_as_wide_as_allowed_and_relevant_ones_are_not(optimizer):
     bound = torch.tensor([1.0, 1.0, 0.7])
     box = InvariantBox(
-        optimizer=optimizer, max_width=bound, step_size=0.002 if optimizer == "sgd" else 0.01
+        optimizer=optimizer,
+        max_width=bound,
+        penalty=10,
+        step_size=0.002 if optimizer == "sgd" else 0.01,
     ).solve(linear_model, LINEAR_ROWS)
     assert box.width[:, 2].tolist() == pytest.approx([0.7] * 4)
     assert (box.width[:, 0] < 0.95).all()
@@ -205,6 +208,14 @@ def test_a_larger_penalty_gives_a_box_that_violates_less():
     assert rates[0] > rates[1] > rates[2]
 
 
+def test_the_default_penalty_is_the_authors_100_times_the_mean_over_classes():
+    default, explicit = (
+        InvariantBox(n_steps=30, penalty=penalty).solve(linear_model, LINEAR_ROWS)
+        for penalty in (None, 100 / 2)
+    )
+    same_boxes(default, explicit)
+
+
 def test_without_a_penalty_the_box_is_all_that_is_allowed():
     box = InvariantBox(penalty=0.0).solve(linear_model, LINEAR_ROWS)
     assert torch.equal(box.width, torch.ones_like(box.width))
@@ -217,7 +228,7 @@ def test_classes_that_never_win_change_nothing(nothing, model, rows, n_more):
         outputs = model(x)
         return torch.cat((outputs, outputs.new_full((len(x), n_more), nothing)), dim=1)
 
-    solver = InvariantBox(n_steps=10, n_draws=4, step_size=0.2, output="logits")
+    solver = InvariantBox(penalty=10, n_steps=10, n_draws=4, step_size=0.2, output="logits")
     same_boxes(solver.solve(model, rows), solver.solve(with_more, rows), tolerance=1e-9)
 
 

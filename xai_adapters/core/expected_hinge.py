@@ -30,6 +30,7 @@ class ExpectedHinge:
     Attributes:
         target: (n,) classes c.
         centre_kept: (n,) whether the row itself has class c.
+        n_classes: K, 2 for a single output.
 
     Raises:
         InvalidInputError: if `target` does not fit the rows or the model's classes.
@@ -66,6 +67,7 @@ class ExpectedHinge:
             self.target = probabilities.argmax(dim=1)
         else:
             self.target = _checked_target(target, probabilities)
+        self.n_classes = probabilities.shape[1]
         own = probabilities.gather(1, self.target[:, None])[:, 0]
         self.centre_kept = own >= probabilities.amax(dim=1)
 
