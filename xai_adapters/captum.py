@@ -262,7 +262,8 @@ class MaximalInvariantPerturbation(GradientAttribution):
         super().__init__(forward_func)
         self.max_width = max_width
         self.settings = settings
-        InvariantBox(**settings)  # so that a bad setting is named here
+        # Made once now, so that a bad setting, or one that belongs to attribute, is named here.
+        InvariantBox(max_width=1.0, internal_batch_size=None, show_progress=False, **settings)
 
     @log_usage()
     @torch.no_grad()

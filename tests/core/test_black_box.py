@@ -194,17 +194,18 @@ def test_rows_may_have_any_shape():
     assert BlackBox(lambda X: X.mean(axis=(1, 2, 3)) > 0).labels(images).tolist() == [0, 1]
 
 
-def nan_in_row(row):
+def nan_in_row(row, value=np.nan):
     def predictor(X):
         answers = X.copy()
-        answers[row:, 1] = np.nan
+        answers[row:, 1] = value
         return answers
 
     return predictor
 
 
 BROKEN = {
-    "NaN": (nan_in_row(2), "returned NaN for 3 of 5 rows, first for row 2"),
+    "NaN": (nan_in_row(2), "returned NaN or inf for 3 of 5 rows, first for row 2"),
+    "inf": (nan_in_row(4, np.inf), "returned NaN or inf for 1 of 5 rows, first for row 4"),
     "too few rows": (lambda X: X[1:], r"given 5 rows and returned shape \(4, 2\)"),
     "too few labels": (lambda X: ["a"] * 4, r"given 5 rows and returned shape \(4,\)"),
     "too many numbers": (lambda X: np.zeros(6), r"given 5 rows and returned shape \(6,\)"),

@@ -117,8 +117,9 @@ def two_scores(x):
 BROKEN_MODELS = {
     "NaN": (
         lambda x: two_scores(x / (x != 1)) * (1 - x) / (1 - x),
-        "returned NaN, first for row 2",
+        "returned NaN or inf, first for row 2",
     ),
+    "inf": (lambda x: two_scores(1 / (x - 1)), "returned NaN or inf, first for row 2"),
     "a list": (lambda x: [[0.0, 1.0]] * len(x), "given 4 rows and returned list"),
     "too few rows": (lambda x: two_scores(x[1:]), r"given 4 rows and returned \(3, 2\)"),
     "images": (lambda x: x[:, :, None, None], r"given 4 rows and returned \(4, 1, 1, 1\)"),

@@ -151,7 +151,9 @@ def test_objective_and_violation_rate_are_counted_on_fresh_draws(model, rows, se
     for row, x in enumerate(rows):
         w = box.width[row]
         hinge, rate = plain_hinge(model, x, int(box.target[row]), w, draws)
-        assert box.objective[row].item() == pytest.approx(float(w.mean() - 100 / 3 * hinge), abs=1e-9)
+        assert box.objective[row].item() == pytest.approx(
+            float(w.mean() - 100 / 3 * hinge), abs=1e-9
+        )
         assert box.violation_rate[row].item() == pytest.approx(rate)
 
 
@@ -431,7 +433,7 @@ def test_a_model_without_a_gradient_is_named():
 
 
 def test_a_model_that_returns_nan_is_named():
-    with pytest.raises(PredictorError, match="returned NaN, first for row 2"):
+    with pytest.raises(PredictorError, match="returned NaN or inf, first for row 2"):
         InvariantBox().solve(
             lambda x: linear_model(x).where(x[:, :1] > -0.5, torch.nan), LINEAR_ROWS
         )

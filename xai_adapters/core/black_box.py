@@ -153,11 +153,11 @@ class BlackBox:
         outputs = answer.reshape(len(batch), -1)
         if not outputs.is_floating_point():
             outputs = outputs.to(torch.float32)
-        undefined = outputs.isnan().any(dim=1)
+        undefined = (outputs.isnan() | outputs.isposinf()).any(dim=1)
         if undefined.any():
             raise PredictorError(
-                f"the predictor returned NaN for {int(undefined.sum())} of {len(batch)} rows, "
-                f"first for row {int(undefined.nonzero()[0])} of the batch"
+                f"the predictor returned NaN or inf for {int(undefined.sum())} of {len(batch)} "
+                f"rows, first for row {int(undefined.nonzero()[0])} of the batch"
             )
         return outputs
 

@@ -53,9 +53,10 @@ class ExpectedHinge:
         with torch.no_grad():
             blocks = torch.arange(len(x), device=x.device).split(batch_size or len(x))
             outputs = torch.cat([self._outputs(x[rows], rows) for rows in blocks])
-        if outputs.isnan().any():
-            row = int(outputs.isnan().any(dim=1).nonzero()[0])
-            raise PredictorError(f"the model returned NaN, first for row {row}")
+        undefined = (outputs.isnan() | outputs.isposinf()).any(dim=1)
+        if undefined.any():
+            row = int(undefined.nonzero()[0])
+            raise PredictorError(f"the model returned NaN or inf, first for row {row}")
         # Judged where the row is, and row by row: a neighbour must not change the reading.
         self._is_probability = (
             are_probabilities(outputs)
