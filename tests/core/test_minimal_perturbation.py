@@ -612,3 +612,65 @@ def test_settings_that_mean_nothing_are_named(setting):
     ((name, value),) = setting.items()
     with pytest.raises(InvalidInputError, match=f"{name} cannot be {value!r}"):
         MinimalPerturbation(**setting)
+
+
+# The check: a search along each row's perturbation.
+
+
+@pytest.fixture(scope="module")
+def half_plane():
+    """Class 1 where x_0 + 2 x_1 > 1, and an explainer fitted to it."""
+    black_box = BlackBox(lambda X: X[:, 0] + 2 * X[:, 1] > 1)
+    rows = torch.randn(2048, 2, generator=torch.Generator().manual_seed(0))
+    return black_box, MinimalPerturbation(epochs=10).fit(rows, black_box), rows[:256]
+
+
+def test_the_check_stops_just_beyond_the_boundary(half_plane):
+    black_box, explainer, rows = half_plane
+    fitted = explainer.perturb(rows, black_box=black_box)
+    checked = explainer.perturb(rows, black_box=black_box, check=True)
+    assert checked.success.all()
+    assert torch.equal(black_box.labels(checked.perturbed) != checked.origin, checked.success)
+    distance = (rows[:, 0] + 2 * rows[:, 1] - 1).abs() / 5**0.5
+    length = checked.perturbation.norm(dim=1)
+    assert (length >= distance).all()
+    assert length.mean() < 1.1 * distance.mean() < fitted.perturbation.norm(dim=1).mean()
+    # Along the same direction, only the length differs.
+    cosine = torch.cosine_similarity(checked.perturbation, fitted.perturbation, dim=1)
+    assert cosine.min() > 1 - 1e-5
+
+
+def test_the_check_lengthens_a_step_that_falls_short(half_plane):
+    black_box, explainer, rows = half_plane
+    rows = rows[black_box.labels(rows) == 0]
+    origin = torch.zeros(len(rows)).long()
+    further = BlackBox(lambda X: X[:, 0] + 2 * X[:, 1] > 3)
+    assert explainer.perturb(rows, origin=origin, black_box=further).success.double().mean() < 0.8
+    checked = explainer.perturb(rows, origin=origin, black_box=further, check=True)
+    assert checked.success.all()
+    assert further.labels(checked.perturbed).all()
+
+
+def test_the_check_asks_at_most_twelve_times_a_row_and_counts(half_plane):
+    black_box, explainer, rows = half_plane
+    before = black_box.n_queries
+    found = explainer.perturb(rows, black_box=black_box, check=True)
+    assert found.queries == black_box.n_queries - before <= 12 * len(rows)
+    alone = [explainer.perturb(rows[i : i + 1], black_box=black_box, check=True) for i in range(9)]
+    together = torch.cat([one.perturbed for one in alone])
+    assert torch.allclose(together, found.perturbed[:9], atol=1e-5)
+
+
+def test_where_nothing_flips_the_perturbation_stays_as_fitted(half_plane):
+    _, explainer, rows = half_plane
+    stubborn = BlackBox(lambda X: X[:, 0] > 1e9)
+    found = explainer.perturb(rows, black_box=stubborn, check=True)
+    assert not found.success.any()
+    fitted = explainer.perturb(rows, origin=torch.zeros(len(rows)).long())
+    assert torch.equal(found.perturbation, fitted.perturbation)
+
+
+def test_the_check_needs_a_black_box(half_plane):
+    _, explainer, rows = half_plane
+    with pytest.raises(InvalidInputError, match="black_box="):
+        explainer.perturb(rows, check=True)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
+
+CPU = torch.device("cpu")
+# Where a row's decision changes, in units of its direction; the longest step asked is 1.5^4.
+BOUNDARIES = st.lists(st.integers(0, 600).map(lambda k: k / 100), min_size=1, max_size=5)
+
+
+def plain_search(changes, n_halvings, n_growths, growth):
+    """One row's search, written plainly."""
+    below, above = 0.0, 1.0
+    for _ in range(n_growths + 1):
+        if changes(above):
+            break
+        below, above = above, above * growth
+    else:
+        return 1.0, False
+    for _ in range(n_halvings):
+        middle = (below + above) / 2
+        if changes(middle):
+            above = middle
+        else:
+            below = middle
+    return above, True
+
+
+@given(BOUNDARIES, st.integers(0, 6), st.integers(0, 4))
+def test_every_row_is_searched_as_if_it_were_alone(boundaries, n_halvings, n_growths):
+    beyond = torch.tensor(boundaries)
+    asked = torch.zeros(len(beyond), dtype=torch.int64)
+
+    def changes(rows, steps):
+        asked[rows] += 1
+        return steps > beyond[rows]
+
+    steps, changed = shortest_step(
+        changes, len(beyond), CPU, n_halvings=n_halvings, n_growths=n_growths
+    )
+    for row, boundary in enumerate(beyond.tolist()):
+        step, found = plain_search(lambda s, b=boundary: s > b, n_halvings, n_growths, 1.5)
+        assert changed[row].item() == found
+        assert steps[row].item() == pytest.approx(step)
+    assert (asked <= 1 + n_growths + n_halvings).all()
+
+
+@given(BOUNDARIES)
+def test_a_step_that_changes_the_decision_is_one_that_was_asked(boundaries):
+    beyond = torch.tensor(boundaries)
+    said: dict[tuple[int, float], bool] = {}
+
+    def changes(rows, steps):
+        answers = steps > beyond[rows]
+        said.update(
+            zip(zip(rows.tolist(), steps.tolist(), strict=True), answers.tolist(), strict=True)
+        )
+        return answers
+
+    steps, changed = shortest_step(changes, len(beyond), CPU)
+    for row in changed.nonzero()[:, 0].tolist():
+        assert said[row, steps[row].item()]
+        assert steps[row] - beyond[row] <= 1.5**4 / 3 / 2**6 + 1e-6
+
+
+def test_one_question_asks_once_and_keeps_the_step():
+    calls = []
+
+    def changes(rows, steps):
+        calls.append((rows.tolist(), steps.tolist()))
+        return torch.tensor([True, False])
+
+    steps, changed = shortest_step(changes, 2, CPU, **ONE_QUESTION)
+    assert calls == [([0, 1], [1.0, 1.0])]
+    assert steps.tolist() == [1.0, 1.0]
+    assert changed.tolist() == [True, False]

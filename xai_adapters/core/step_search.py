@@ -1,0 +1,65 @@
+"""How far to go in a given direction until a decision changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# Settings of `shortest_step` that ask at step 1 and leave it there.
+ONE_QUESTION = {"n_halvings": 0, "n_growths": 0}
+
+
+def shortest_step(
+    changes: Callable[[Tensor, Tensor], Tensor],
+    n_rows: int,
+    device: torch.device,
+    *,
+    n_halvings: int = 6,
+    n_growths: int = 4,
+    growth: float = 1.5,
+) -> tuple[Tensor, Tensor]:
+    """For each row the shortest step along its direction that changes the decision.
+
+    Every row is asked at step 1. Where that does not change the decision, longer steps are asked
+    until one does; then the interval between a step that does not and one that does is halved. A
+    step that is returned as changing the decision has been asked. All rows are asked together,
+    each at most 1 + n_growths + n_halvings times, and no row's steps depend on another's.
+
+    Args:
+        changes: tells for rows (a,) and steps (a,) whether the decision has changed there (a,).
+        n_rows: how many rows there are.
+        device: of the tensors.
+        n_halvings: questions to shorten a step; the interval shrinks to 1 / 2^n_halvings.
+        n_growths: questions to lengthen a step.
+        growth: factor by which a step is lengthened.
+
+    Returns:
+        (n,) steps, 1 where no step changed the decision, and (n,) whether it changed.
+
+    Example:
+        >>> beyond = torch.tensor([0.5, 2.0, 100.0])
+        >>> steps, changed = shortest_step(lambda r, s: s > beyond[r], 3, torch.device("cpu"))
+        >>> [round(step, 1) for step in steps.tolist()], changed.tolist()
+        ([0.5, 2.0, 1.0], [True, True, False])
+    """
+    every = torch.arange(n_rows, device=device)
+    below, above = torch.zeros(n_rows, device=device), torch.ones(n_rows, device=device)
+    changed = changes(every, above)
+    for _ in range(n_growths):
+        still = (~changed).nonzero()[:, 0]
+        if len(still) == 0:
+            break
+        below[still] = above[still]
+        above[still] *= growth
+        changed[still] = changes(still, above[still])
+    # Where nothing helped, a longer step is no better than the one that was given.
+    above[~changed] = 1
+    found = changed.nonzero()[:, 0]
+    for _ in range(n_halvings if len(found) else 0):
+        middle = (below[found] + above[found]) / 2
+        enough = changes(found, middle)
+        above[found] = torch.where(enough, middle, above[found])
+        below[found] = torch.where(enough, below[found], middle)
+    return above, changed
