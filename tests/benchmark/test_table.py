@@ -119,3 +119,14 @@ def test_reasons_are_listed_once(results: Results) -> None:
     for run in results.explainers[:2]:
         run.status, run.reason = "not applicable", "no <trees>"
     assert not_applicable(results) == {"no <trees>": ["fimap", "saliency", "shap_tree"]}
+
+
+@pytest.mark.parametrize("width", [60, 80, *range(90, 130, 3), 200])
+def test_names_and_numbers_stand_whole_on_every_width(results: Results, width: int) -> None:
+    lines = printed(results, width=width).splitlines()
+    words = {word for line in lines for word in line.split("  ") if word}
+    shown = {word.strip() for word in words}
+    assert {run.name for run in results.explainers if run.status == "ok"} <= shown
+    for column in metric_columns(results) + cost_columns(results):
+        assert {cell.text for cell in column.cells.values()} <= shown
+    assert max(map(len, lines)) <= width or width < 80

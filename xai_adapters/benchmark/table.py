@@ -170,26 +170,63 @@ def not_applicable(results: Results) -> dict[str, list[str]]:
 def print_table(results: Results, console: Any) -> None:
     """Print a row for each explainer, best first, to a `rich.console.Console`.
 
-    The intervals are left to the report: with them the table fits no terminal.
+    On a narrow terminal the columns are spread over several tables, each with the names. The
+    intervals are left to the report: with them the table fits no terminal.
     """
-    rich_text = require("rich.text", "benchmark")
-    columns = metric_columns(results) + cost_columns(results)
+    text = require("rich.text", "benchmark").Text
+    runs = ranked(results)
+    metrics, costs = metric_columns(results), cost_columns(results)
+    tables = [[*metrics, *costs]]
+    if not _fits(_table(runs, tables[0]), console):
+        # Apart, what is measured on the same explainers; then, at worst, column by column.
+        groups: dict[frozenset[str], list[Column]] = {}
+        for column in metrics:
+            measured = frozenset(name for name, cell in column.cells.items() if cell.text != DASH)
+            groups.setdefault(measured, []).append(column)
+        tables = []
+        for group in [*groups.values(), costs]:
+            tables.append(group[:1])
+            for column in group[1:]:
+                if _fits(_table(runs, [*tables[-1], column]), console):
+                    tables[-1].append(column)
+                else:
+                    tables.append([column])
+    for columns in tables:
+        # An explainer that none of a table's metrics is measured on is left out of it.
+        shown = [run for run in runs if any(_cell(run, c).text != DASH for c in columns)]
+        console.print(_table(shown, columns))
+    for run in runs:
+        if run.status == "error":
+            console.print(text(f"{run.name}: {_shorten(run.reason, 200)}", style="red"))
+    for reason, names in not_applicable(results).items():
+        console.print(text(f"not applicable: {', '.join(names)} ({reason})", style="dim"))
+
+
+def _table(runs: list[ExplainerRun], columns: list[Column]) -> Any:
+    text = require("rich.text", "benchmark").Text
     table = require("rich.table", "benchmark").Table(box=require("rich.box", "benchmark").SIMPLE)
-    # Names are not wrapped, so that they can be copied; the reasons below them are, by hand.
+    # Names and numbers are not wrapped, so that they can be copied; headings are.
     table.add_column("explainer", no_wrap=True)
     for column in columns:
-        table.add_column(rich_text.Text(column.heading), justify="right")
-    for run in ranked(results):
-        name = rich_text.Text(run.name)
-        if run.status == "error":
-            name.append(f"\n{textwrap.fill(_shorten(run.reason, 72), 28)}", style="red")
-        cells = [column.cells.get(run.name, Cell()) for column in columns]
-        table.add_row(
-            name, *(rich_text.Text(c.text, style="bold" if c.best else "") for c in cells)
+        words = [*column.heading.split(), *(cell.text for cell in column.cells.values())]
+        table.add_column(
+            text(column.heading), justify="right", min_width=max(map(len, words), default=0)
         )
-    console.print(table)
-    for reason, names in not_applicable(results).items():
-        console.print(rich_text.Text(f"not applicable: {', '.join(names)} ({reason})", style="dim"))
+    for run in runs:
+        cells = [_cell(run, column) for column in columns]
+        table.add_row(run.name, *(text(c.text, style="bold" if c.best else "") for c in cells))
+    return table
+
+
+def _fits(table: Any, console: Any) -> bool:
+    measure = require("rich.measure", "benchmark").Measurement.get
+    # What rich calls the minimum leaves out the line between two columns.
+    needed = measure(console, console.options.update(width=10_000), table).minimum
+    return bool(needed + len(table.columns) <= console.width)
+
+
+def _cell(run: ExplainerRun, column: Column) -> Cell:
+    return column.cells.get(run.name, Cell())
 
 
 def markdown_table(results: Results) -> str:
@@ -201,7 +238,7 @@ def markdown_table(results: Results) -> str:
     ]
     for run in ranked(results):
         failed = f" (error: {_shorten(run.reason, 120)})" if run.status == "error" else ""
-        cells = [_markdown_cell(column.cells.get(run.name, Cell())) for column in columns]
+        cells = [_markdown_cell(_cell(run, column)) for column in columns]
         lines.append(
             _markdown_row([_markdown(run.name + failed), _markdown(run.baseline) or DASH, *cells])
         )
