@@ -13,8 +13,8 @@ from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy
 
 from xai_adapters.core.black_box import BlackBox, as_black_box
+from xai_adapters.core.fitted_networks import FittedNetworks, units
 from xai_adapters.core.networks import Perturber, Surrogate
-from xai_adapters.core.outputs import OutputKind
 from xai_adapters.core.progress import progress
 from xai_adapters.core.rows import as_rows
 from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
@@ -54,22 +54,6 @@ class Perturbation:
     def class_after(self) -> Tensor:
         """(n,) the surrogate's class of each perturbed row; computed when first read."""
         return self._surrogate_class(self.perturbed)
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """The networks, the units in which they see rows, and how the black box was understood."""
-
-    surrogate: Surrogate
-    perturber: Perturber
-    mean: Tensor
-    spread: Tensor
-    classes: list[Any] | None
-    reading: OutputKind
-
-    def standardised(self, rows: Tensor) -> Tensor:
-        """Rows (n, d) as the networks see them; float32, whatever the user's dtype."""
-        return ((rows.to(self.mean) - self.mean) / self.spread).to(torch.float32)
 
 
 class MinimalPerturbation:
@@ -151,7 +135,7 @@ class MinimalPerturbation:
         self.show_progress = show_progress
         self.recovery_accuracy: float | None = None
         self.n_classes: int | None = None
-        self._fitted: _Fitted | None = None
+        self._fitted: FittedNetworks | None = None
 
     def fit(self, X: Any, black_box: BlackBox | Any) -> MinimalPerturbation:
         """Fit surrogate and perturber to what the black box says of `X`.
@@ -178,10 +162,10 @@ class MinimalPerturbation:
                 "show no way to another class; fit on rows of at least two classes"
             )
         n_columns, n_classes = rows.shape[1], answers.shape[1]
-        mean, spread = _units(rows, shared=self.scale == "shared")
+        mean, spread = units(rows, shared=self.scale == "shared")
         generator = Generator(rows.device).manual_seed(self.seed)
         drawn = (self.dropout, generator, rows.device)
-        fitted = _Fitted(
+        fitted = FittedNetworks(
             Surrogate(n_columns, n_classes, self.surrogate_widths, *drawn),
             Perturber(n_columns, n_classes, self.perturber_widths, *drawn),
             mean,
@@ -207,7 +191,7 @@ class MinimalPerturbation:
             InvalidInputError: for rows that cannot be used.
         """
         fitted, rows = self._ready(X)
-        return _surrogate_logits(fitted, rows).argmax(dim=1)
+        return fitted.surrogate_class(rows)
 
     def perturb(
         self,
@@ -248,18 +232,18 @@ class MinimalPerturbation:
         asked_before = box.n_queries if box else 0
         with torch.no_grad():
             if origin is None:
-                origin = box.labels(rows) if box else _surrogate_logits(fitted, rows).argmax(dim=1)
+                origin = box.labels(rows) if box else fitted.surrogate_class(rows)
             elif len(origin) != len(rows):
                 raise InvalidInputError(f"origin has {len(origin)} classes for {len(rows)} rows")
             _check_known(origin, fitted.perturber.n_classes)
             standardised = fitted.standardised(rows)
             any_other = target is None or (isinstance(target, str) and target == "other")
             if any_other:
-                reached = _nearest_other(fitted, standardised, origin)
+                reached = fitted.nearest_other(standardised, origin)
             else:
                 reached = self._targets(target, len(rows)).to(rows.device)
-            change = fitted.perturber(standardised, reached).to(fitted.spread) * fitted.spread
-            change = change.masked_fill((reached == origin)[:, None], 0).to(rows.dtype)
+            change = fitted.change(standardised, reached).to(rows.dtype)
+            change = change.masked_fill((reached == origin)[:, None], 0)
         success = None
         if box is not None:
 
@@ -284,7 +268,7 @@ class MinimalPerturbation:
             _surrogate_class=self.predict,
         )
 
-    def _ready(self, X: Any) -> tuple[_Fitted, Tensor]:
+    def _ready(self, X: Any) -> tuple[FittedNetworks, Tensor]:
         if self._fitted is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         return self._fitted, as_rows(X, n_columns=len(self._fitted.mean))
@@ -321,7 +305,7 @@ class MinimalPerturbation:
         surrogate.freeze()
 
     def _fit_perturber(
-        self, fitted: _Fitted, rows: Tensor, labels: Tensor, generator: Generator
+        self, fitted: FittedNetworks, rows: Tensor, labels: Tensor, generator: Generator
     ) -> None:
         """Equation 3: cross-entropy to another class, drawn anew each time, plus the length."""
         n_others = fitted.perturber.n_classes - 1
@@ -343,24 +327,7 @@ class MinimalPerturbation:
             yield from order.split(self.batch_size or min(max(len(rows) // 32, 32), 256))
 
 
-def _units(rows: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
-    """Mean and spread (d,) by which rows are standardised, in at least float32."""
-    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-    mean = rows.mean(dim=0)
-    # Taken from the values themselves: rounding gives a constant column a tiny variance.
-    extent = rows.amax(dim=0) - rows.amin(dim=0)
-    if shared:
-        extent = extent.amax().expand_as(extent)
-    varies = extent > 0
-    # In units of the extent, as squares of very small and very large numbers are not finite.
-    variance = ((rows - mean) / torch.where(varies, extent, 1.0)).square().mean(dim=0)
-    if shared:
-        variance = variance.mean().expand_as(variance)
-    # A constant column has no spread; its own unit is as good as any.
-    return mean, torch.where(varies, extent * variance.sqrt(), 1.0)
-
-
-def _understood_as_in_fit(fitted: _Fitted, black_box: BlackBox | Any) -> BlackBox:
+def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> BlackBox:
     """A black box that numbers its classes and reads its outputs as the fitted one did."""
     box = as_black_box(black_box, output=fitted.reading)
     if fitted.classes is not None:
@@ -382,44 +349,6 @@ def _check_known(origin: Tensor, n_classes: int) -> None:
             f"row {row} has class {int(origin[row])}; fit saw the classes 0 to {n_classes - 1} "
             "only: fit on rows of every class"
         )
-
-
-def _surrogate_logits(fitted: _Fitted, rows: Tensor) -> Tensor:
-    with torch.no_grad():
-        logits: Tensor = fitted.surrogate(fitted.standardised(rows))
-    return logits
-
-
-def _nearest_other(fitted: _Fitted, rows: Tensor, origin: Tensor) -> Tensor:
-    """For each standardised row the class whose perturbation leaves `origin` and is shortest."""
-    n_classes = fitted.perturber.n_classes
-    if n_classes == 2:
-        return 1 - origin
-    nearest = [
-        _nearest_other_of(fitted, some_rows, some_origins, n_classes)
-        # Every row is tried with every class, so blocks bound the memory.
-        for some_rows, some_origins in zip(rows.split(4096), origin.split(4096), strict=True)
-    ]
-    return torch.cat(nearest)
-
-
-def _nearest_other_of(fitted: _Fitted, rows: Tensor, origin: Tensor, n_classes: int) -> Tensor:
-    tried = rows.repeat_interleave(n_classes, dim=0)
-    target = torch.arange(n_classes, device=rows.device).repeat(len(rows))
-    change = fitted.perturber(tried, target)
-    probabilities = fitted.surrogate(tried + change).softmax(dim=1)
-    left = origin.repeat_interleave(n_classes)
-    cost = torch.where(
-        probabilities.argmax(dim=1) != left,
-        vector_norm(change, dim=1),
-        # No flip: behind all flips, and the nearer to one the better.
-        # Multiplied, as a float32 of this size has no room for a probability to be added.
-        _NO_FLIP * (1 + probabilities.gather(1, left[:, None])[:, 0]),
-    )
-    return cost.masked_fill(target == left, torch.inf).view(-1, n_classes).argmin(dim=1)
-
-
-_NO_FLIP = 1e6
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
