@@ -86,7 +86,10 @@ class BlackBox:
         self._as_tensor = arrays == "torch" or isinstance(predictor, nn.Module)
         _, own_classes = _asking(predictor)
         found = own_classes if classes is None else classes
-        self.classes: list[Any] | None = None if found is None else list(found)
+        # Plain numbers and text, where numpy would give its own.
+        self.classes: list[Any] | None = None
+        if found is not None:
+            self.classes = [x.item() if isinstance(x, np.generic) else x for x in found]
 
     def labels(self, rows: Tensor) -> Tensor:
         """Class of each row.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.linalg import vector_norm
 
 from xai_adapters.core.networks import Perturber, Surrogate
@@ -34,6 +35,48 @@ class FittedNetworks:
     spread: Tensor
     classes: list[Any] | None
     reading: OutputKind
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything about the networks that is an array, by name."""
+        weights = {
+            f"{name}.{key}": tensor
+            for name, network in (("surrogate", self.surrogate), ("perturber", self.perturber))
+            for key, tensor in network.state_dict().items()
+        }
+        return {**weights, "mean": self.mean, "spread": self.spread}
+
+    def facts(self) -> dict[str, Any]:
+        """The rest, for JSON."""
+        return {
+            "n_classes": self.perturber.n_classes,
+            "classes": self.classes,
+            "reading": self.reading,
+        }
+
+    @classmethod
+    def from_saved(
+        cls,
+        tensors: dict[str, Tensor],
+        facts: dict[str, Any],
+        surrogate_widths: Sequence[int],
+        perturber_widths: Sequence[int],
+    ) -> FittedNetworks:
+        """The networks with these `tensors` and `facts`."""
+        mean, n_classes = tensors["mean"], facts["n_classes"]
+        drawn = (0.0, Generator(mean.device), mean.device)
+        surrogate = Surrogate(len(mean), n_classes, surrogate_widths, *drawn)
+        perturber = Perturber(len(mean), n_classes, perturber_widths, *drawn)
+        networks: dict[str, Surrogate | Perturber] = {
+            "surrogate": surrogate,
+            "perturber": perturber,
+        }
+        for name, network in networks.items():
+            network.freeze()
+            weights = {key: tensors[f"{name}.{key}"] for key in network.state_dict()}
+            network.load_state_dict(weights)
+        return cls(
+            surrogate, perturber, mean, tensors["spread"], facts["classes"], facts["reading"]
+        )
 
     def standardised(self, rows: Tensor) -> Tensor:
         """Rows (n, d) as the networks see them; float32, whatever the user's dtype."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from xai_adapters.core.black_box import BlackBox, as_black_box
 from xai_adapters.core.fitted_networks import FittedNetworks, units
 from xai_adapters.core.networks import Perturber, Surrogate
+from xai_adapters.core.persistence import read_explainer, write_explainer
 from xai_adapters.core.progress import progress
 from xai_adapters.core.rows import as_rows
 from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
@@ -268,6 +271,41 @@ class MinimalPerturbation:
             _surrogate_class=self.predict,
         )
 
+    def save(self, path: str | Path) -> None:
+        """Write the fitted explainer to one file, which neither the data nor the black box enter.
+
+        Raises:
+            NotFittedError: before `fit`.
+            InvalidInputError: if the black box's class labels are neither text nor numbers.
+            OSError: if the file cannot be written.
+        """
+        if self._fitted is None:
+            raise NotFittedError("there is nothing to save yet; call fit first")
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        facts = {
+            "settings": settings,
+            "recovery_accuracy": self.recovery_accuracy,
+            **self._fitted.facts(),
+        }
+        write_explainer(path, type(self).__name__, self._fitted.tensors(), facts)
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> MinimalPerturbation:
+        """Read an explainer that `save` wrote; it explains as it did when it was saved.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            SavedExplainerError: if the file is truncated, foreign, or of a newer version.
+        """
+        tensors, facts = read_explainer(path, cls.__name__, device)
+        explainer = cls(**facts["settings"])
+        explainer._fitted = FittedNetworks.from_saved(
+            tensors, facts, explainer.surrogate_widths, explainer.perturber_widths
+        )
+        explainer.n_classes = explainer._fitted.perturber.n_classes
+        explainer.recovery_accuracy = facts["recovery_accuracy"]
+        return explainer
+
     def _ready(self, X: Any) -> tuple[FittedNetworks, Tensor]:
         if self._fitted is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
@@ -325,6 +363,9 @@ class MinimalPerturbation:
         for _ in progress(range(self.epochs), description, self.show_progress):
             order = torch.randperm(len(rows), generator=generator, device=rows.device)
             yield from order.split(self.batch_size or min(max(len(rows) // 32, 32), 256))
+
+
+_SETTINGS = tuple(inspect.signature(MinimalPerturbation).parameters)
 
 
 def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> BlackBox:
