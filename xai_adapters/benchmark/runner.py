@@ -177,9 +177,11 @@ class _Bench:
     def finish(self) -> None:
         """Measure what needs more than one explainer, and keep a few rows to look at."""
         if self.task.kind == "tabular" and LIME in self.scores:
+            lime = self.scores[LIME]
             for name, scores in self.scores.items():
-                n = min(len(scores), len(self.scores[LIME]))
-                self._record(name, "cosine_to_lime", cosine(scores[:n], self.scores[LIME][:n]))
+                n = min(len(scores), len(lime))
+                if name != LIME:
+                    self._record(name, "cosine_to_lime", cosine(scores[:n], lime[:n]))
         self.results.gallery = self._gallery()
 
     def _explain(
