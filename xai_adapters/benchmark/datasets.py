@@ -80,7 +80,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             f"{path} announces {shape} values but holds {len(content) - start} bytes of them"
         )
     # A copy, because an array that looks into `bytes` is read-only and torch warns about it.
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+    values: NDArray[np.uint8] = np.frombuffer(content, np.uint8, offset=start).copy()
+    return values.reshape(shape)
 
 
 def mnist(split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
