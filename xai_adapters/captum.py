@@ -128,11 +128,12 @@ class FIMAP(PerturbationAttribution):
         """
         layout, rows, reading = self._ready(inputs)
         origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
-        attributions = self.explainer.perturb(rows, reached, origin=origin).perturbation
+        attributions = torch.empty_like(rows)
         leaving = origin == reached
-        if leaving.any():
-            left = self.explainer.perturb(rows[leaving], origin=origin[leaving])
-            attributions[leaving] = -left.perturbation
+        for some, target_of_some, sign in ((leaving, None, -1), (~leaving, reached[~leaving], 1)):
+            if some.any():
+                found = self.explainer.perturb(rows[some], target_of_some, origin=origin[some])
+                attributions[some] = sign * found.perturbation
         if feature_mask is not None:
             attributions = FeatureGroups(layout.mask(feature_mask), rows).mean(attributions)
         return cast(Inputs, layout.restore(attributions))

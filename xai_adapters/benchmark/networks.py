@@ -8,15 +8,15 @@ normalising layer of our own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.core.progress import progress as with_progress
+from xai_adapters.errors import InvalidInputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -192,13 +192,11 @@ def train_small_conv_net(
     images, labels = images.to(device), labels.to(device)
     generator = torch.Generator().manual_seed(seed)
     order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(epochs)])
-    batches: Iterable[Any] = order.to(device).split(batch_size)
+    batches = with_progress(order.to(device).split(batch_size), "training", progress)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=-(-len(order) // batch_size)
     )
-    if progress:
-        batches = require("tqdm.auto", "benchmark").tqdm(batches, desc="training", leave=False)
     for batch in batches:
         nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
         optimizer.step()

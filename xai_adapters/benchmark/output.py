@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from xai_adapters.benchmark.report import render
 from xai_adapters.benchmark.results import Results
+from xai_adapters.core.files import replace_file
 from xai_adapters.errors import InvalidInputError, require
 
 
@@ -50,17 +50,8 @@ def write_results(results: Results, folder: Path) -> Path:
         ),
     )
     page, summary = render(results), results.as_json()
-    _replace(folder / "rows.parquet", lambda path: parquet.write_table(rows, path))
-    _replace(folder / "results.json", lambda path: path.write_text(summary, encoding="utf-8"))
+    replace_file(folder / "rows.parquet", lambda path: parquet.write_table(rows, path))
+    replace_file(folder / "results.json", lambda path: path.write_text(summary, encoding="utf-8"))
     report = folder / "report.html"
-    _replace(report, lambda path: path.write_text(page, encoding="utf-8"))
+    replace_file(report, lambda path: path.write_text(page, encoding="utf-8"))
     return report
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -30,7 +30,6 @@ class ExplainerRun:
     fit_seconds: float = 0.0
     explain_seconds: float = 0.0
     n_rows: int = 0
-    queries: int | None = None
     matches_mask: bool | None = None
 
     @property

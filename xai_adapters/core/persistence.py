@@ -6,7 +6,6 @@ Nothing is unpickled: a file can hold numbers and text, and no code.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from xai_adapters.core.files import replace_file
 from xai_adapters.errors import InvalidInputError, XaiAdaptersError
 
 FORMAT_VERSION = 1
@@ -41,7 +41,6 @@ def write_explainer(
         InvalidInputError: if a fact is something that JSON cannot hold.
         OSError: if the file cannot be written.
     """
-    path = Path(path)
     try:
         header = json.dumps({"kind": kind, "version": FORMAT_VERSION, "facts": facts})
     except TypeError as error:
@@ -49,12 +48,7 @@ def write_explainer(
             f"the {kind} cannot be saved: {error}; class labels must be text or numbers"
         ) from error
     arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(arrays, draft, metadata={_HEADER: header})
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_file(Path(path), lambda draft: save_file(arrays, draft, metadata={_HEADER: header}))
 
 
 def read_explainer(
