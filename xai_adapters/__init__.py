@@ -5,14 +5,19 @@ live in `xai_adapters.captum`, which imports Captum when it is imported itself.
 """
 
 from xai_adapters.core.black_box import BlackBox
+from xai_adapters.core.features import Categorical, Continuous, FeatureSchema
 from xai_adapters.core.invariant_box import Box, InvariantBox
-from xai_adapters.core.minimal_perturbation import MinimalPerturbation, Perturbation
+from xai_adapters.core.minimal_perturbation import Certainty, MinimalPerturbation, Perturbation
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BlackBox",
     "Box",
+    "Categorical",
+    "Certainty",
+    "Continuous",
+    "FeatureSchema",
     "InvariantBox",
     "MinimalPerturbation",
     "Perturbation",

@@ -40,6 +40,10 @@ class MissingDependencyError(XaiAdaptersError, ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
 
+class FitWarning(UserWarning):
+    """An explainer was fitted, but not well; the message names the cure."""
+
+
 class UnknownNameError(XaiAdaptersError, ValueError):
     """A name that is not registered, with the nearest one that is."""
 

@@ -49,6 +49,15 @@ class EncodedFeatures:
         """Number e of encoded columns."""
         return len(self.continuous) + sum(self.group_sizes)
 
+    @cached_property
+    def is_free(self) -> bool:
+        """Whether there are only numbers and nothing limits them."""
+        return not self.categorical and not any(
+            feature.integer or math.isfinite(limit)
+            for feature in self.continuous
+            for limit in (feature.lower, feature.upper, *feature.steps)
+        )
+
     def encode(self, rows: Tensor) -> Tensor:
         """Return the model's rows (n, d) encoded (n, e); codes become one-hot.
 
@@ -56,6 +65,8 @@ class EncodedFeatures:
             InvalidInputError: for another number of columns; see `check` for the values.
         """
         rows = require_width(rows, self.n_columns, "model")
+        if self._is_as_encoded:
+            return rows
         sources, codes = self._sources.to(rows.device)
         taken = rows[:, sources]
         return torch.where(codes < 0, taken, (taken == codes).to(rows.dtype))
@@ -63,6 +74,8 @@ class EncodedFeatures:
     def decode(self, encoded: Tensor) -> Tensor:
         """Return encoded rows (n, e) as the model's (n, d): the inverse of `encode`."""
         encoded = require_width(encoded, self.n_encoded, "encoded")
+        if self._is_as_encoded:
+            return encoded
         rows = encoded[:, self._targets.to(encoded.device)]
         groups = encoded[:, len(self.continuous) :].split(self.group_sizes, dim=1)
         for feature, group in zip(self.categorical, groups, strict=True):
@@ -116,6 +129,8 @@ class EncodedFeatures:
         Returns:
             Encoded rows (n, e).
         """
+        if self.is_free:
+            return require_width(proposed, self.n_encoded, "encoded")
         lower, upper = self.intervals(original)
         scores = require_width(proposed, self.n_encoded, "encoded")[:, len(self.continuous) :]
         own = original[:, : len(self.continuous)]
@@ -148,6 +163,12 @@ class EncodedFeatures:
             else:
                 pairs += [(group.columns[0], code) for code in range(size)]
         return torch.tensor(pairs).T
+
+    @cached_property
+    def _is_as_encoded(self) -> bool:
+        """Whether model columns are encoded columns, in the same order."""
+        sources, codes = self._sources.tolist()
+        return sources == list(range(self.n_columns)) and set(codes) == {-1}
 
     @cached_property
     def _targets(self) -> Tensor:

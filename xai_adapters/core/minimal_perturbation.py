@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.linalg import vector_norm
-from torch.nn.functional import cross_entropy
 
 from xai_adapters.core.black_box import BlackBox, as_black_box
+from xai_adapters.core.counterfactual_search import CounterfactualSearch
+from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.fitted_networks import FittedNetworks, units
+from xai_adapters.core.fitting_settings import FittingSettings
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.core.persistence import read_explainer, write_explainer
-from xai_adapters.core.progress import progress
 from xai_adapters.core.rows import as_rows
-from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
-from xai_adapters.errors import ConstantPredictorError, InvalidInputError, NotFittedError
+from xai_adapters.core.two_stage_fit import History, Pool, TwoStageFit
+from xai_adapters.errors import (
+    ConstantPredictorError,
+    FitWarning,
+    InvalidInputError,
+    NotFittedError,
+)
+
+# Rows whose perturbations are the measure of a length's rank and of the mean change.
+_N_REFERENCE = 2000
+# Rows asked about at the end of fitting, to say how many flip.
+_N_MEASURED = 500
+_LOW_RECOVERY, _LOW_VALIDITY = 0.9, 0.95
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class Perturbation:
     Attributes:
         original: (n, d), the rows as they were given.
         perturbation: (n, d), the change of each row.
-        perturbed: (n, d), the rows with the change added.
+        perturbed: (n, d), the changed rows; every constraint of the schema holds for them.
         origin: (n,) the class each row was to leave.
         target: (n,) the class each row was to reach.
         success: (n,) what the black box said of the perturbed rows: the class was left and, where
@@ -59,37 +70,84 @@ class Perturbation:
         return self._surrogate_class(self.perturbed)
 
 
-class MinimalPerturbation:
+@dataclass(frozen=True)
+class Certainty:
+    """How far rows are from another decision.
+
+    Attributes:
+        length: (n,) length of each row's perturbation in the schema's metric.
+        rank: (n,) share of the fitted rows whose perturbation is shorter, in [0, 1]; near 0 the
+            decision hangs by a thread.
+    """
+
+    length: Tensor
+    rank: Tensor
+
+
+class MinimalPerturbation(FittingSettings):
     """FIMAP: fit once to any black box, then explain thousands of rows in one forward pass.
 
     A surrogate network learns the black box's class (equation 2), then, with its weights frozen, a
     perturber learns for each row the smallest change that makes the surrogate give another class:
-    cross-entropy to the class to reach plus `penalty` times the change's length (equation 3).
-    Rows are standardised inside, so lengths weigh columns by their spread; results come back in
-    the user's units. The black box is asked in `fit`, and in `perturb` only if it is handed over;
-    it is never kept.
+    cross-entropy to the class to reach plus what the change costs (equations 3 and 5); categories
+    are drawn by a Gumbel-softmax while fitting (equation 4). Then the black box is asked about
+    perturbed rows, and both networks are fitted further to its answers: a perturbation that fools
+    the surrogate alone is worth little. Numbers are standardised inside; results come back in the
+    user's units and keep every constraint of the schema. The black box is asked in `fit`, and in
+    `perturb` only if it is handed over; it is never kept.
 
     Chapman-Rounds et al., "FIMAP: Feature Importance by Minimal Adversarial Perturbation",
-    AAAI 2021.
+    AAAI 2021. The paper's own setting is `query_budget=0, soft_labels=False`.
 
     Args:
+        schema: what the columns are and how each may change; by default all are continuous and
+            free.
         surrogate_widths: units of the surrogate's hidden layers; a linear layer follows them.
-        perturber_widths: units of the perturber's hidden layers; a linear layer follows them.
+        perturber_widths: units of the perturber's hidden layers; the partial Gumbel layer follows.
         dropout: probability of dropping a hidden unit while fitting.
-        learning_rate: Adam's step size, for both networks.
-        penalty: lambda of equation 3, on the length of the standardised perturbation.
+        learning_rate: Adam's first step size, for both networks; it falls linearly to 0.
         epochs: passes over the rows, for each network.
-        batch_size: rows in a step; by default 32 to 256, so that an epoch has about 32 steps and
+        batch_size: rows in a step; by default 32 to 128, so that an epoch has about 32 steps and
             few rows do not mean few steps.
+        loss: "cross_entropy" to the class to reach, as in the paper, or "margin": no loss once
+            the surrogate's logit of that class leads by `margin`, which gives shorter changes.
+        margin: that lead, in logits.
+        penalty: lambda of equation 3, on the length of the standardised continuous change.
+        norm: of that length, "l2", or "l1" for changes of few columns.
+        category_penalty: eta of equation 5, on each category that changes.
+        max_categories: number of changed categories from which each further one costs eleven
+            times as much, so that results can be read; None for no such number.
+        flip_rate: share of rows that have to flip the surrogate. Both penalties then grow while
+            more do and shrink while fewer do, towards the smallest change that still flips. None
+            leaves them as they are.
+        noise: standard deviation of Gaussian noise on standardised continuous columns while
+            fitting. It smooths the surrogate, and what flips a smooth surrogate flips the black
+            box more often: 1 to 2 for pixels, 0 to 0.1 for tables.
+        soft_labels: let the surrogate learn the black box's probabilities where it gives them, not
+            the classes alone.
+        straight_through: draw hard one-hot categories while fitting, with the gradient of relaxed
+            ones; False draws relaxed ones.
+        query_budget: rows `fit` may ask the black box about beyond those it is given; by default
+            as many as it is given, 0 for none.
+        query_rounds: rounds those questions are spread over.
+        validation_fraction: share of the rows not fitted to, on which `recovery_accuracy` and
+            `history` are measured.
+        patience: epochs without a better loss on the validation rows after which a stage stops,
+            and goes back to its best weights; None to fit all epochs.
         scale: "column" standardises each column by its own spread; "shared" divides all by one
             spread, for columns that share a unit, such as pixels.
-        seed: of the weights, the order of rows, and dropout.
+        seed: of the weights, the order of rows, and every other draw.
         show_progress: show a bar on standard error while fitting.
 
     Attributes:
-        recovery_accuracy: share of the fitted rows on which the surrogate gives the black box's
-            class; None before `fit`.
+        recovery_accuracy: share of the validation rows (of the fitted rows if there are none) on
+            which the surrogate gives the black box's class; None before `fit`.
+        validity: share of perturbed rows (500 at most, validation rows first) that flip the black
+            box, as fitted; None where `fit` asked it nothing beyond the rows.
         n_classes: K; None before `fit`.
+        n_queries: rows the black box was asked about in `fit`; None before.
+        history: by stage ("surrogate", "perturber", "rounds") and measure, one number an epoch
+            or round; None before `fit`.
 
     Example:
         >>> X = torch.randn(512, 2, generator=torch.Generator().manual_seed(0))
@@ -102,88 +160,101 @@ class MinimalPerturbation:
         True
     """
 
-    def __init__(
-        self,
-        *,
-        surrogate_widths: Sequence[int] = (200, 200),
-        perturber_widths: Sequence[int] = (100, 100, 100, 100),
-        dropout: float = 0.2,
-        learning_rate: float = 1e-3,
-        penalty: float = 0.1,
-        epochs: int = 15,
-        batch_size: int | None = None,
-        scale: Literal["column", "shared"] = "column",
-        seed: int = 0,
-        show_progress: bool = False,
-    ) -> None:
-        for name, value, allowed in (
-            ("dropout", dropout, 0 <= dropout < 1),
-            ("learning_rate", learning_rate, learning_rate > 0),
-            ("penalty", penalty, penalty >= 0),
-            ("epochs", epochs, epochs >= 1),
-            ("batch_size", batch_size, batch_size is None or batch_size >= 1),
-            ("scale", scale, scale in ("column", "shared")),
-        ):
-            if not allowed:
-                raise InvalidInputError(f"{name} cannot be {value!r}")
-        self.surrogate_widths = tuple(surrogate_widths)
-        self.perturber_widths = tuple(perturber_widths)
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.penalty = penalty
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.scale = scale
-        self.seed = seed
-        self.show_progress = show_progress
+    def __post_init__(self) -> None:
+        """Check the settings; nothing is fitted yet."""
+        super().__post_init__()
         self.recovery_accuracy: float | None = None
+        self.validity: float | None = None
         self.n_classes: int | None = None
+        self.n_queries: int | None = None
+        self.history: History | None = None
         self._fitted: FittedNetworks | None = None
 
-    def fit(self, X: Any, black_box: BlackBox | Any) -> MinimalPerturbation:
+    def fit(
+        self, X: Any, black_box: BlackBox | Any | None = None, *, labels: Any = None
+    ) -> MinimalPerturbation:
         """Fit surrogate and perturber to what the black box says of `X`.
 
         Args:
             X: (n, d) rows like those to be explained; both classes of every decision must occur.
-            black_box: a `BlackBox`, or anything it wraps. It is asked once about each row.
+                With a schema also a DataFrame of the features it names.
+            black_box: a `BlackBox`, or anything it wraps. It is asked about each row unless
+                `labels` are given, and about `query_budget` perturbed rows.
+            labels: the black box's answers for `X`, (n,) classes or (n, K) probabilities; without
+                a black box, all that is known of it.
 
         Returns:
             The explainer itself.
 
         Raises:
-            InvalidInputError: for rows that cannot be used.
+            InvalidInputError: for rows that cannot be used or do not fit the schema.
             ConstantPredictorError: if the black box gives all rows one class.
             PredictorError: if the black box does not answer properly.
+
+        Warns:
+            FitWarning: if `recovery_accuracy` is below 0.9 or `validity` below 0.95.
         """
-        rows = as_rows(X)
-        box = as_black_box(black_box)
-        answers = box.probabilities(rows)
-        labels = answers.argmax(dim=1)
-        if (labels == labels[0]).all():
+        rows = self._rows(X, self.schema)
+        schema = self.schema or FeatureSchema.all_continuous(rows.shape[1])
+        schema.check(rows, bounds=True)
+        box = None if black_box is None else as_black_box(black_box)
+        answering = box if labels is None else _answered(labels, rows, box)
+        if answering is None:
+            raise InvalidInputError("fit needs a black box to ask, or the labels it gave")
+        asked_before = box.n_queries if box else 0
+        answers = answering.probabilities(rows)
+        origin = answers.argmax(dim=1)
+        if (origin == origin[0]).all():
             raise ConstantPredictorError(
-                f"the black box gives class {int(labels[0])} for all {len(rows)} rows, so they "
+                f"the black box gives class {int(origin[0])} for all {len(rows)} rows, so they "
                 "show no way to another class; fit on rows of at least two classes"
             )
-        n_columns, n_classes = rows.shape[1], answers.shape[1]
-        mean, spread = units(rows, shared=self.scale == "shared")
+        encoded = schema.encode(rows)
+        mean, spread = units(encoded[:, : len(schema.continuous)], self.scale == "shared")
         generator = Generator(rows.device).manual_seed(self.seed)
+        n_encoded, n_classes = schema.n_encoded, answers.shape[1]
         drawn = (self.dropout, generator, rows.device)
-        fitted = FittedNetworks(
-            Surrogate(n_columns, n_classes, self.surrogate_widths, *drawn),
-            Perturber(n_columns, n_classes, self.perturber_widths, *drawn),
+        networks = FittedNetworks(
+            schema,
+            Surrogate(n_encoded, n_classes, self.surrogate_widths, *drawn),
+            Perturber(n_encoded, n_classes, self.perturber_widths, *drawn),
             mean,
             spread,
-            None if box.classes is None else list(box.classes),
-            box.reading,
+            1 if self.norm == "l1" else 2,
+            None if answering.classes is None else list(answering.classes),
+            answering.reading,
         )
+        fitted_to, validation = Pool(networks.encoded(rows), answers).split(
+            self.validation_fraction, generator
+        )
+
+        def ask(some: Tensor) -> Tensor:
+            assert box is not None
+            return box.probabilities(schema.decode(some).to(rows.dtype))
+
+        budget = len(rows) if self.query_budget is None else self.query_budget
+        n_measured = min(_N_MEASURED, budget // 5) if box else 0
+        own = Pool(fitted_to.rows, fitted_to.answers)
+        fit = TwoStageFit(networks, self, fitted_to, validation, generator)
         with torch.enable_grad():
-            standardised = fitted.standardised(rows)
-            self._fit_surrogate(fitted.surrogate, standardised, labels, generator)
-            self._fit_perturber(fitted, standardised, labels, generator)
+            fit.run(ask if box else None, budget - n_measured)
+        for network in (networks.surrogate, networks.perturber):
+            network.freeze()
+        measured = validation if len(validation.rows) else own
+        with torch.no_grad():
+            networks = networks.with_reference(*own.sample(_N_REFERENCE, generator))
+            found = networks.surrogate_class(measured.rows)
+            recovery = (found == measured.labels).double().mean().item()
+            validity = None
+            if n_measured:
+                before, origin = measured.sample(n_measured, generator)
+                after = networks.perturbed(before, networks.nearest_other(before, origin))
+                validity = (ask(after).argmax(dim=1) != origin).double().mean().item()
         # Published only now: a fit that is broken off leaves the earlier one usable.
-        self._fitted = fitted
-        self.n_classes = n_classes
-        self.recovery_accuracy = (self.predict(rows) == labels).double().mean().item()
+        self._fitted, self.history, self.n_classes = networks, fit.history, n_classes
+        self.recovery_accuracy, self.validity = recovery, validity
+        self.n_queries = box.n_queries - asked_before if box else 0
+        self._warn()
         return self
 
     def predict(self, X: Any) -> Tensor:
@@ -194,7 +265,29 @@ class MinimalPerturbation:
             InvalidInputError: for rows that cannot be used.
         """
         fitted, rows = self._ready(X)
-        return fitted.surrogate_class(rows)
+        return fitted.surrogate_class(fitted.encoded(rows))
+
+    def certainty(self, X: Any, *, origin: Tensor | None = None) -> Certainty:
+        """How far rows (n, d) are from another decision: small means near the boundary.
+
+        Args:
+            X: (n, d) rows.
+            origin: (n,) the class each row has, if it is known; by default the surrogate's.
+
+        Raises:
+            NotFittedError: before `fit`.
+            InvalidInputError: for rows that cannot be used.
+        """
+        fitted, rows = self._ready(X)
+        with torch.no_grad():
+            encoded = fitted.encoded(rows)
+            if origin is None:
+                origin = fitted.surrogate_class(encoded)
+            _check_origin(origin, len(rows), fitted.perturber.n_classes)
+            after = fitted.perturbed(encoded, fitted.nearest_other(encoded, origin))
+            length = fitted.length(encoded, after)
+            below = torch.searchsorted(fitted.lengths, length.to(fitted.lengths))
+        return Certainty(length.to(rows.dtype), below.to(rows.dtype) / len(fitted.lengths))
 
     def perturb(
         self,
@@ -204,11 +297,13 @@ class MinimalPerturbation:
         origin: Tensor | None = None,
         black_box: BlackBox | Any | None = None,
         check: bool = False,
+        put_back: bool = False,
+        local_search: int = 0,
     ) -> Perturbation:
         """Find the smallest perturbation of each row that changes its class.
 
         Args:
-            X: (n, d) rows.
+            X: (n, d) rows, or with a schema a DataFrame.
             target: the class to reach: one for all rows, or (n,) of them; None or "other" for the
                 class that is nearest by the length of its perturbation. A row whose target is its
                 class already is not perturbed.
@@ -218,8 +313,12 @@ class MinimalPerturbation:
                 themselves unless `origin` is given), and the result says what succeeded.
             check: ask the black box along each row's perturbation for the shortest step that
                 changes its class as wanted, and go just that far: shorter where the perturbation
-                passed the boundary, longer where it fell short of it. At most 11 questions a row;
-                see `shortest_step`.
+                passed the boundary, longer where it fell short of it, and where no step helps
+                along the mean perturbation towards the target. At most 17 questions a row.
+            put_back: with `check`, also give each feature its old value back where the class
+                stays changed without its change. At most two questions a feature and row.
+            local_search: with `check`, at most so many questions a row more, for flips nearby
+                that are nearer: a black box may have islands that no smooth surrogate shows.
 
         Returns:
             The perturbations, on the rows' device and in their dtype.
@@ -230,39 +329,48 @@ class MinimalPerturbation:
         """
         if check and black_box is None:
             raise InvalidInputError("check asks the black box: hand it over as black_box=")
+        if (put_back or local_search) and not check:
+            raise InvalidInputError("put_back and local_search go with check=True")
         fitted, rows = self._ready(X)
+        schema = fitted.schema
         box = None if black_box is None else _understood_as_in_fit(fitted, black_box)
         asked_before = box.n_queries if box else 0
         with torch.no_grad():
+            encoded = fitted.encoded(rows)
             if origin is None:
-                origin = box.labels(rows) if box else fitted.surrogate_class(rows)
-            elif len(origin) != len(rows):
-                raise InvalidInputError(f"origin has {len(origin)} classes for {len(rows)} rows")
-            _check_known(origin, fitted.perturber.n_classes)
-            standardised = fitted.standardised(rows)
+                origin = box.labels(rows) if box else fitted.surrogate_class(encoded)
+            _check_origin(origin, len(rows), fitted.perturber.n_classes)
             any_other = target is None or (isinstance(target, str) and target == "other")
             if any_other:
-                reached = fitted.nearest_other(standardised, origin)
+                reached = fitted.nearest_other(encoded, origin)
             else:
                 reached = self._targets(target, len(rows)).to(rows.device)
-            change = fitted.change(standardised, reached).to(rows.dtype)
-            change = change.masked_fill((reached == origin)[:, None], 0)
-        success = None
-        if box is not None:
+            there = reached == origin
+            proposal = torch.where(there[:, None], encoded, fitted.proposal(encoded, reached))
+            if box is None:
+                after, success = schema.settle(encoded, proposal), None
+            else:
 
-            def changes(some: Tensor, steps: Tensor) -> Tensor:
-                """Whether the black box changes its mind these steps along the perturbations."""
-                found = box.labels(rows[some] + steps.to(change)[:, None] * change[some])
-                return found != origin[some] if any_other else found == reached[some]
+                def flips(some: Tensor, points: Tensor) -> Tensor:
+                    """Whether the black box changes its mind there as wanted."""
+                    found = box.labels(schema.decode(points).to(rows.dtype))
+                    return found != origin[some] if any_other else found == reached[some]
 
-            steps, success = shortest_step(
-                changes, len(rows), rows.device, **({} if check else ONE_QUESTION)
-            )
-            change = steps.to(change)[:, None] * change
-        perturbed = rows + change
+                search = CounterfactualSearch(fitted, encoded, proposal, flips)
+                if check:
+                    search.lengthen(fitted.mean_change[reached])
+                    if put_back:
+                        search.put_back()
+                    search.shorten()
+                    if local_search:
+                        search.search_nearby(local_search, self.seed, keep_zeros=put_back)
+                else:
+                    search.ask_once()
+                after, success = search.best, search.success
+        perturbed = schema.decode(after).to(rows.dtype)
         return Perturbation(
             original=rows,
-            perturbation=change,
+            perturbation=perturbed - rows,
             perturbed=perturbed,
             origin=origin,
             target=reached,
@@ -281,10 +389,10 @@ class MinimalPerturbation:
         """
         if self._fitted is None:
             raise NotFittedError("there is nothing to save yet; call fit first")
-        settings = {name: getattr(self, name) for name in _SETTINGS}
         facts = {
-            "settings": settings,
-            "recovery_accuracy": self.recovery_accuracy,
+            "settings": {name: getattr(self, name) for name in _SETTINGS},
+            "has_schema": self.schema is not None,
+            "measured": {name: getattr(self, name) for name in _MEASURED},
             **self._fitted.facts(),
         }
         write_explainer(path, type(self).__name__, self._fitted.tensors(), facts)
@@ -299,17 +407,45 @@ class MinimalPerturbation:
         """
         tensors, facts = read_explainer(path, cls.__name__, device)
         explainer = cls(**facts["settings"])
-        explainer._fitted = FittedNetworks.from_saved(
+        fitted = FittedNetworks.from_saved(
             tensors, facts, explainer.surrogate_widths, explainer.perturber_widths
         )
-        explainer.n_classes = explainer._fitted.perturber.n_classes
-        explainer.recovery_accuracy = facts["recovery_accuracy"]
+        explainer._fitted = fitted
+        if facts["has_schema"]:
+            explainer.schema = fitted.schema
+        for name, value in facts["measured"].items():
+            setattr(explainer, name, value)
         return explainer
+
+    def _rows(self, X: Any, schema: FeatureSchema | None) -> Tensor:
+        if self.schema is not None and hasattr(X, "columns"):
+            return self.schema.to_rows(X)
+        return as_rows(X, n_columns=schema.n_columns if schema else None)
 
     def _ready(self, X: Any) -> tuple[FittedNetworks, Tensor]:
         if self._fitted is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
-        return self._fitted, as_rows(X, n_columns=len(self._fitted.mean))
+        rows = self._rows(X, self._fitted.schema)
+        self._fitted.schema.check(rows)
+        return self._fitted, rows
+
+    def _warn(self) -> None:
+        """Say what to do about networks that will not serve."""
+        if self.recovery_accuracy is not None and self.recovery_accuracy < _LOW_RECOVERY:
+            warnings.warn(
+                f"the surrogate gives the black box's class for {self.recovery_accuracy:.0%} of "
+                "the rows only: fit on more rows, or raise epochs or surrogate_widths",
+                FitWarning,
+                stacklevel=3,
+            )
+        if self.validity is not None and self.validity < _LOW_VALIDITY:
+            warnings.warn(
+                f"{self.validity:.0%} of the perturbed rows flip the black box only: raise "
+                "query_budget, lower penalty, set noise (1 to 2 for pixels), or find them with "
+                "perturb(..., check=True)",
+                FitWarning,
+                stacklevel=3,
+            )
 
     def _targets(self, target: Any, n_rows: int) -> Tensor:
         assert self.n_classes is not None
@@ -332,40 +468,20 @@ class MinimalPerturbation:
             )
         return classes.to(torch.int64).flatten().expand(n_rows)
 
-    def _fit_surrogate(
-        self, surrogate: Surrogate, rows: Tensor, labels: Tensor, generator: Generator
-    ) -> None:
-        """Equation 2: cross-entropy between surrogate and black box."""
-        optimizer = torch.optim.Adam(surrogate.parameters(), self.learning_rate, fused=True)
-        for batch in self._batches(rows, generator, "fitting the surrogate"):
-            loss = cross_entropy(surrogate(rows[batch]), labels[batch])
-            _descend(optimizer, loss)
-        surrogate.freeze()
 
-    def _fit_perturber(
-        self, fitted: FittedNetworks, rows: Tensor, labels: Tensor, generator: Generator
-    ) -> None:
-        """Equation 3: cross-entropy to another class, drawn anew each time, plus the length."""
-        n_others = fitted.perturber.n_classes - 1
-        optimizer = torch.optim.Adam(fitted.perturber.parameters(), self.learning_rate, fused=True)
-        for batch in self._batches(rows, generator, "fitting the perturber"):
-            shift = torch.randint(
-                1, n_others + 1, batch.shape, generator=generator, device=rows.device
-            )
-            target = (labels[batch] + shift) % (n_others + 1)
-            change = fitted.perturber(rows[batch], target)
-            flip = cross_entropy(fitted.surrogate(rows[batch] + change), target)
-            _descend(optimizer, flip + self.penalty * vector_norm(change, dim=1).mean())
-        fitted.perturber.freeze()
-
-    def _batches(self, rows: Tensor, generator: Generator, description: str) -> Iterator[Tensor]:
-        """Row numbers of each step, every row once an epoch in an order of its own."""
-        for _ in progress(range(self.epochs), description, self.show_progress):
-            order = torch.randperm(len(rows), generator=generator, device=rows.device)
-            yield from order.split(self.batch_size or min(max(len(rows) // 32, 32), 256))
+_SETTINGS = [setting.name for setting in fields(FittingSettings) if setting.name != "schema"]
+_MEASURED = ("recovery_accuracy", "validity", "n_classes", "n_queries", "history")
 
 
-_SETTINGS = tuple(inspect.signature(MinimalPerturbation).parameters)
+def _answered(labels: Any, rows: Tensor, box: BlackBox | None) -> BlackBox:
+    """A black box that has been asked already, about these rows."""
+    answering = BlackBox(
+        lambda _: labels, classes=box.classes if box else None, batch_size=len(rows)
+    )
+    if box is not None and box.classes is None:
+        answering.labels(rows)
+        box.classes = answering.classes
+    return answering
 
 
 def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> BlackBox:
@@ -382,7 +498,9 @@ def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> 
     return box
 
 
-def _check_known(origin: Tensor, n_classes: int) -> None:
+def _check_origin(origin: Tensor, n_rows: int, n_classes: int) -> None:
+    if len(origin) != n_rows:
+        raise InvalidInputError(f"origin has {len(origin)} classes for {n_rows} rows")
     unknown = (origin < 0) | (origin >= n_classes)
     if unknown.any():
         row = int(unknown.nonzero()[0])
@@ -390,9 +508,3 @@ def _check_known(origin: Tensor, n_classes: int) -> None:
             f"row {row} has class {int(origin[row])}; fit saw the classes 0 to {n_classes - 1} "
             "only: fit on rows of every class"
         )
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()

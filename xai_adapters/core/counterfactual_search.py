@@ -1,0 +1,169 @@
+"""Asking the black box for the nearest flip: along a perturbation, and around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from xai_adapters.core.fitted_networks import FittedNetworks
+from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
+
+# The local search draws directions ever nearer to the best so far, and then begins anew.
+_ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
+# Every so many questions one is drawn from the whole ball: the nearest flip may lie elsewhere.
+_EVERYWHERE = 2
+_LARGEST_BLOCK = 64
+
+
+@dataclass
+class CounterfactualSearch:
+    """Encoded rows, where they might go, and how far they have come.
+
+    All rows are asked about together and no row's way depends on another's. A row that is said to
+    have flipped lies exactly where the black box was asked.
+
+    Args:
+        networks: whose schema settles every point, and in whose metric points are near.
+        original: (n, e) encoded rows.
+        proposal: (n, e) where the perturber would take them.
+        flips: tells for row numbers (a,) and encoded points (a, e) whether the decision is the
+            wanted one there (a,).
+    """
+
+    networks: FittedNetworks
+    original: Tensor
+    proposal: Tensor
+    flips: Callable[[Tensor, Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        """Begin at the proposals."""
+        self._n_numbers = len(self.networks.schema.continuous)
+        self.best = self.networks.schema.settle(self.original, self.proposal)
+        self.success = torch.zeros(len(self.best), dtype=torch.bool, device=self.best.device)
+
+    def ask_once(self) -> None:
+        """Ask about the proposals as they are."""
+        self._along(self.proposal, self._every(), **ONE_QUESTION)
+
+    def lengthen(self, towards: Tensor) -> None:
+        """Ask about the proposals, about longer steps where those do not flip, and at last in
+        the mean direction.
+
+        Args:
+            towards: (n, number of continuous features), the mean change of rows that went to the
+                class which each row is to reach.
+        """  # noqa: D205
+        self._along(self.proposal, self._every(), n_halvings=0)
+        missing = (~self.success).nonzero()[:, 0]
+        mean_step = self.original.clone()
+        mean_step[:, : self._n_numbers] += towards
+        mean_step[:, self._n_numbers :] = self.proposal[:, self._n_numbers :]
+        self._along(mean_step, missing, n_halvings=0)
+
+    def shorten(self) -> None:
+        """Halve the way back to the row where the decision has changed: six questions."""
+        self._along(self.best, self.success.nonzero()[:, 0], n_growths=0)
+
+    def put_back(self) -> None:
+        """Give features their old values back where the decision stays changed without them.
+
+        Blocks of features are tried, small changes first, and blocks that are needed are tried in
+        halves, down to single features: each feature that stays changed has been tried alone.
+        """
+        schema, found = self.networks.schema, self.success.nonzero()[:, 0]
+        sizes = torch.tensor(
+            [1] * self._n_numbers + list(schema.group_sizes), device=self.best.device
+        )
+        owner = torch.arange(len(sizes), device=self.best.device).repeat_interleave(sizes)
+        change = (self.best - self.original)[found]
+        change[:, : self._n_numbers] /= self.networks.spread
+        size_of_change = torch.zeros((len(found), len(sizes)), device=change.device).to(change)
+        size_of_change.index_add_(1, owner, change.abs())
+        # Which place each encoded column has when its row's features are ordered by change.
+        rank = size_of_change.argsort(dim=1).argsort(dim=1)[:, owner]
+        block = 1 << max(0, min(_LARGEST_BLOCK, len(sizes)).bit_length() - 1)
+        while block:
+            for start in range(0, len(sizes), block):
+                mine = (rank >= start) & (rank < start + block)
+                differs = self.best[found] != self.original[found]
+                some = (mine & differs).any(dim=1).nonzero()[:, 0]
+                self._try(
+                    found[some],
+                    torch.where(mine[some], self.original[found[some]], self.best[found[some]]),
+                )
+            block //= 2
+
+    def search_nearby(self, n_questions: int, seed: int, keep_zeros: bool) -> None:
+        """Look for nearer flips around each row, among points nearer than its best.
+
+        Args:
+            n_questions: at most so many for each row.
+            seed: of the directions, which all rows share.
+            keep_zeros: leave numbers alone that have not changed.
+        """
+        found, c = self.success.nonzero()[:, 0], self._n_numbers
+        if len(found) == 0 or c == 0:
+            return
+        device = self.best.device
+        generator = Generator(device).manual_seed(seed)
+        scale = self.networks.spread / self.networks.costs[0].to(self.networks.spread.dtype)
+        for number in range(n_questions):
+            direction = torch.randn(c, generator=generator, device=device)
+            direction /= direction.norm().clamp(min=1e-12)
+            shrink = torch.rand((), generator=generator, device=device)
+            before, best = self.original[found], self.best[found]
+            change = (best - before)[:, :c] / scale
+            radius = change.norm(dim=1, keepdim=True)
+            if number % _EVERYWHERE == 0:
+                moved = radius * shrink ** (1 / c) * direction
+            else:
+                angle = _ANGLES[number // _EVERYWHERE % len(_ANGLES)]
+                moved = change + angle * radius * direction
+                moved *= (
+                    radius
+                    * (1 - 0.3 * shrink**2)
+                    / moved.norm(dim=1, keepdim=True).clamp(min=1e-12)
+                )
+            if keep_zeros:
+                moved = moved.masked_fill(change == 0, 0)
+            point = best.clone()
+            point[:, :c] = before[:, :c] + (moved * scale).to(best.dtype)
+            self._try(found, self.networks.schema.settle(before, point))
+
+    def _along(self, end: Tensor, rows: Tensor, **settings: int) -> None:
+        """The shortest step from the rows towards `end`, and beyond, that flips."""
+        if len(rows) == 0:
+            return
+        before, c = self.original[rows], self._n_numbers
+        change, groups = end[rows, :c] - before[:, :c], end[rows, c:]
+
+        def point(some: Tensor, steps: Tensor) -> Tensor:
+            moved = before[some, :c] + steps.to(change)[:, None] * change[some]
+            return self.networks.schema.settle(
+                before[some], torch.cat((moved, groups[some]), dim=1)
+            )
+
+        steps, flipped = shortest_step(
+            lambda some, steps: self.flips(rows[some], point(some, steps)),
+            len(rows),
+            rows.device,
+            **settings,
+        )
+        kept = rows[flipped]
+        self.best[kept] = point(flipped.nonzero()[:, 0], steps[flipped])
+        self.success[kept] = True
+
+    def _try(self, rows: Tensor, points: Tensor) -> None:
+        """Go to points (a, e) that flip rows (a,) and are nearer than where they are."""
+        length = self.networks.length
+        nearer = length(self.original[rows], points) < length(self.original[rows], self.best[rows])
+        rows, points = rows[nearer], points[nearer]
+        if len(rows):
+            better = self.flips(rows, points)
+            self.best[rows[better]] = points[better]
+
+    def _every(self) -> Tensor:
+        return torch.arange(len(self.best), device=self.best.device)

@@ -1,0 +1,335 @@
+"""Fitting FIMAP's networks: surrogate, then perturber, then rounds of asking the black box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.linalg import vector_norm
+from torch.nn.functional import cross_entropy, relu
+
+from xai_adapters.core.fitted_networks import FittedNetworks
+from xai_adapters.core.fitting_settings import FittingSettings
+from xai_adapters.core.progress import progress
+
+# Gumbel-softmax temperatures at the first and last epoch: from samples that all carry gradient to
+# samples that are nearly one-hot (Jang et al. 2017 go from 1 to 0.5).
+_TEMPERATURES = (1.0, 0.3)
+# How fast the penalty follows the share of rows that flip: e times in a hundred steps.
+_PENALTY_RATE = 0.01
+_PENALTY_FACTORS = (1e-3, 1e3)
+# What a category beyond `max_categories` costs, in units of one within.
+_EXCESS_COST = 10.0
+# How far beyond the perturbed row the black box is asked: where a longer step would lead.
+_REACH = 1.25
+
+History = dict[str, dict[str, list[float]]]
+
+
+@dataclass
+class Pool:
+    """Encoded rows that the black box has answered for.
+
+    Args:
+        rows: (n, e), encoded.
+        answers: (n, K) probabilities, or one-hot where only labels are known.
+    """
+
+    rows: Tensor
+    answers: Tensor
+
+    @property
+    def labels(self) -> Tensor:
+        """(n,) the class of each row."""
+        return self.answers.argmax(dim=1)
+
+    def add(self, rows: Tensor, answers: Tensor) -> None:
+        """Add rows, except those whose class was not known when fitting began."""
+        answers = answers[:, : self.answers.shape[1]].to(self.answers.dtype)
+        known = answers.sum(dim=1) > 0
+        self.rows = torch.cat((self.rows, rows[known]))
+        self.answers = torch.cat((self.answers, answers[known]))
+
+    def sample(self, n_rows: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """At most so many rows, and the class of each."""
+        order = torch.randperm(len(self.rows), generator=generator, device=self.rows.device)
+        chosen = order[:n_rows]
+        return self.rows[chosen], self.labels[chosen]
+
+    def split(self, fraction: float, generator: Generator) -> tuple[Pool, Pool]:
+        """Two pools, the second with about this share of the rows; all in the first for 0."""
+        if fraction == 0:
+            return self, Pool(self.rows[:0], self.answers[:0])
+        order = torch.randperm(len(self.rows), generator=generator, device=self.rows.device)
+        n_first = len(order) - max(1, round(fraction * len(order)))
+        first, second = order[:n_first], order[n_first:]
+        return (
+            Pool(self.rows[first], self.answers[first]),
+            Pool(self.rows[second], self.answers[second]),
+        )
+
+
+@dataclass
+class TwoStageFit:
+    """Fits the networks in place; every stage goes on from where the last one left them.
+
+    Args:
+        networks: to be fitted.
+        settings: how.
+        pool: the rows to fit to, with the black box's answers.
+        validation: rows kept apart to measure on; may be empty.
+        generator: where random numbers come from.
+    """
+
+    networks: FittedNetworks
+    settings: FittingSettings
+    pool: Pool
+    validation: Pool
+    generator: Generator
+    history: History = field(
+        default_factory=lambda: {"surrogate": {}, "perturber": {}, "rounds": {}}
+    )
+
+    def __post_init__(self) -> None:
+        """Keep the rows that are perturbed apart: the pool grows, they do not."""
+        self._rows, self._labels = self.pool.rows, self.pool.labels
+        self._penalty_factor = torch.ones((), device=self._rows.device)
+        self._temperature = _TEMPERATURES[0]
+
+    def run(self, ask: Callable[[Tensor], Tensor] | None, budget: int) -> None:
+        """Both stages, and as many rounds of questions as the budget allows.
+
+        Args:
+            ask: gives the black box's answers (m, K) for encoded rows (m, e); None for never.
+            budget: rows that may be asked about.
+        """
+        rounds = self.settings.query_rounds
+        self._surrogate_stage(self.settings.epochs)
+        self._perturber_stage(self.settings.epochs)
+        if ask is None or budget == 0:
+            return
+        # The rounds together take about as many epochs as the stages before them did.
+        epochs = -(-self.settings.epochs // rounds)
+        for number in range(rounds):
+            self._ask_around(ask, budget // rounds + (number < budget % rounds))
+            self._surrogate_stage(epochs)
+            self._perturber_stage(epochs)
+
+    def _ask_around(self, ask: Callable[[Tensor], Tensor], n_questions: int) -> None:
+        """Ask about perturbed rows, and about rows on the way to them and just beyond."""
+        if n_questions == 0:
+            return
+        networks, generator, device = self.networks, self.generator, self._rows.device
+        chosen = torch.randint(len(self._rows), (n_questions,), generator=generator, device=device)
+        before, origin = self._rows[chosen], self._labels[chosen]
+        networks.perturber.eval()
+        with torch.no_grad():
+            proposal = networks.proposal(before, self._another_class(origin))
+        n_whole = (n_questions + 1) // 2
+        step = _REACH * torch.rand((n_questions, 1), generator=generator, device=device)
+        step[:n_whole] = 1
+        c = networks.layer.n_continuous
+        moved = before[:, :c].lerp(proposal[:, :c], step.to(before.dtype))
+        scores = proposal[:, c:]
+        if networks.layer.group_sizes:
+            # On the way there some categories have changed and others not yet.
+            sizes = torch.tensor(networks.layer.group_sizes, device=device)
+            draws = torch.rand((n_questions, len(sizes)), generator=generator, device=device)
+            draws[:n_whole] = 1
+            not_yet = (draws < 0.5).repeat_interleave(sizes, dim=1)
+            scores = torch.where(not_yet, before[:, c:], scores)
+        asked = networks.schema.settle(before, torch.cat((moved, scores), dim=1))
+        answers = ask(asked)
+        flipped = answers[:n_whole].argmax(dim=1) != origin[:n_whole]
+        self._record("rounds", questions=n_questions, validity=flipped.double().mean())
+        self.pool.add(asked, answers)
+
+    def _surrogate_stage(self, n_epochs: int) -> None:
+        """Equation 2: cross-entropy between surrogate and black box."""
+        networks, noise = self.networks, self.settings.noise
+        surrogate = networks.surrogate
+        rows, targets = networks.standardised(self.pool.rows), self._targets(self.pool)
+        measured = networks.standardised(self.validation.rows), self._targets(self.validation)
+
+        def step(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            outputs = surrogate(self._with_noise(rows[batch], noise))
+            right = outputs.detach().argmax(dim=1) == self._classes(targets[batch])
+            return cross_entropy(outputs, targets[batch]), {"accuracy": right.double().mean()}
+
+        def validation_loss() -> Tensor:
+            return cross_entropy(surrogate(measured[0]), measured[1])
+
+        surrogate.requires_grad_(True)
+        self._descend("surrogate", surrogate, len(rows), n_epochs, step, validation_loss)
+        surrogate.requires_grad_(False)
+
+    def _perturber_stage(self, n_epochs: int) -> None:
+        """Equation 3: the loss of another class, drawn anew each time, plus what it costs."""
+        networks, settings = self.networks, self.settings
+        standardised = networks.standardised(self._rows)
+        validation = self.validation.rows, self.validation.labels
+        measured = networks.standardised(validation[0])
+
+        def loss(
+            encoded: Tensor, rows: Tensor, target: Tensor, temperature: float
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            perturbed = self._relaxed(encoded, rows, target, temperature)
+            logits = networks.surrogate(self._with_noise(perturbed, settings.noise))
+            length, categories = self._costs(rows, perturbed)
+            flipped = (logits.detach().argmax(dim=1) == target).double().mean()
+            total = self._flip_loss(logits, target) + self._penalty_factor * (
+                settings.penalty * length + settings.category_penalty * categories
+            )
+            return total, {"flips": flipped, "length": length, "categories": categories}
+
+        def step(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            target = self._another_class(self._labels[batch])
+            total, measures = loss(
+                self._rows[batch], standardised[batch], target, self._temperature
+            )
+            self._adapt_penalty(measures["flips"])
+            return total, measures | {"penalty_factor": self._penalty_factor}
+
+        def validation_loss() -> Tensor:
+            target = self._another_class(validation[1])
+            return loss(validation[0], measured, target, _TEMPERATURES[1])[0]
+
+        self._descend(
+            "perturber", networks.perturber, len(standardised), n_epochs, step, validation_loss
+        )
+
+    def _relaxed(self, encoded: Tensor, rows: Tensor, target: Tensor, temperature: float) -> Tensor:
+        """Standardised rows (n, e) perturbed differentiably, within what the schema allows.
+
+        Whole numbers are left for the results: a step of one is too coarse for a gradient.
+        """
+        networks, schema = self.networks, self.networks.schema
+        layer = networks.layer
+        proposal = layer.proposal(rows, networks.perturber(rows, target))
+        if schema.is_free:
+            return proposal
+        lower, upper = (
+            ((ends - networks.mean) / networks.spread).to(rows.dtype)
+            for ends in schema.intervals(encoded)
+        )
+        c = layer.n_continuous
+        proposal = torch.cat((proposal[:, :c].clamp(lower, upper), proposal[:, c:]), dim=1)
+        return layer.sample(
+            proposal,
+            schema.choices(encoded),
+            temperature,
+            self.generator,
+            self.settings.straight_through,
+        )
+
+    def _costs(self, rows: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean length of the continuous changes, and mean cost of the categories (equation 5)."""
+        layer, (continuous, categorical) = self.networks.layer, self.networks.costs
+        change = (perturbed - rows)[:, : layer.n_continuous] * continuous
+        length = vector_norm(change, self.networks.norm, dim=1).mean()
+        if not layer.group_sizes:
+            return length, torch.zeros_like(length)
+        cost = layer.changed(rows, perturbed) * categorical
+        total = cost.sum(dim=1)
+        if self.settings.max_categories is not None:
+            n_changed = layer.changed(rows, perturbed).sum(dim=1)
+            total = total + _EXCESS_COST * relu(n_changed - self.settings.max_categories)
+        return length, total.mean()
+
+    def _flip_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        if self.settings.loss == "cross_entropy":
+            return cross_entropy(logits, target)
+        target = target[:, None]
+        others = logits.scatter(1, target, -torch.inf).amax(dim=1)
+        return relu(self.settings.margin - (logits.gather(1, target)[:, 0] - others)).mean()
+
+    def _adapt_penalty(self, flips: Tensor) -> None:
+        """Raise the penalty while more rows flip than need to, lower it while fewer do."""
+        if self.settings.flip_rate is not None:
+            way = torch.where(flips > self.settings.flip_rate, _PENALTY_RATE, -_PENALTY_RATE)
+            factor = self._penalty_factor * way.to(self._penalty_factor).exp()
+            self._penalty_factor = factor.clamp(*_PENALTY_FACTORS)
+
+    def _descend(
+        self,
+        stage: str,
+        network: nn.Module,
+        n_rows: int,
+        n_epochs: int,
+        step: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
+        validation_loss: Callable[[], Tensor],
+    ) -> None:
+        """Adam with a falling step size, and early stopping if it is asked for."""
+        network.train()
+        optimizer = torch.optim.Adam(network.parameters(), self.settings.learning_rate, fused=True)
+        size = self.settings.batch_size or min(max(n_rows // 32, 32), 128)
+        n_steps = n_epochs * -(-n_rows // size)
+        best, best_weights, n_worse = torch.inf, None, 0
+        taken = 0
+        for epoch in progress(range(n_epochs), f"fitting the {stage}", self.settings.show_progress):
+            self._temperature = _between(*_TEMPERATURES, epoch, n_epochs)
+            order = torch.randperm(n_rows, generator=self.generator, device=self._rows.device)
+            sums: dict[str, Tensor] = {}
+            for batch in order.split(size):
+                optimizer.param_groups[0]["lr"] = self.settings.learning_rate * (
+                    1 - taken / n_steps
+                )
+                loss, measures = step(batch)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                taken += 1
+                for name, value in {"loss": loss.detach(), **measures}.items():
+                    sums[name] = sums.get(name, 0) + value.detach() * (len(batch) / n_rows)
+            if len(self.validation.rows):
+                network.eval()
+                with torch.no_grad():
+                    sums["validation_loss"] = validation_loss()
+                network.train()
+            self._record(stage, **sums)
+            if self.settings.patience is None:
+                continue
+            now = float(sums["validation_loss"])
+            if now < best:
+                best, n_worse = now, 0
+                best_weights = {key: value.clone() for key, value in network.state_dict().items()}
+            else:
+                n_worse += 1
+                if n_worse == self.settings.patience:
+                    break
+        if best_weights is not None:
+            network.load_state_dict(best_weights)
+        network.eval()
+
+    def _another_class(self, labels: Tensor) -> Tensor:
+        n_classes = self.networks.perturber.n_classes
+        shift = torch.randint(
+            1, n_classes, labels.shape, generator=self.generator, device=labels.device
+        )
+        return (labels + shift) % n_classes
+
+    def _with_noise(self, rows: Tensor, noise: float) -> Tensor:
+        """Standardised rows with Gaussian noise on their continuous columns."""
+        if noise == 0:
+            return rows
+        c = self.networks.layer.n_continuous
+        draws = torch.randn((len(rows), c), generator=self.generator, device=rows.device)
+        return torch.cat((rows[:, :c] + noise * draws, rows[:, c:]), dim=1)
+
+    def _targets(self, pool: Pool) -> Tensor:
+        """What the surrogate learns: probabilities (n, K), or classes (n,)."""
+        return pool.answers.to(torch.float32) if self.settings.soft_labels else pool.labels
+
+    @staticmethod
+    def _classes(targets: Tensor) -> Tensor:
+        return targets.argmax(dim=1) if targets.ndim == 2 else targets
+
+    def _record(self, stage: str, **values: float | Tensor) -> None:
+        for name, value in values.items():
+            self.history[stage].setdefault(name, []).append(float(value))
+
+
+def _between(first: float, last: float, epoch: int, n_epochs: int) -> float:
+    return first + (last - first) * epoch / max(n_epochs - 1, 1)
