@@ -79,11 +79,12 @@ class FIMAP(PerturbationAttribution):
         *,
         internal_batch_size: int | None = None,
     ) -> FIMAP:
-        """Fit to what `forward_func` says of `inputs`.
+        """Fit to what `forward_func` says of `inputs`, and of perturbed inputs.
 
         Args:
             inputs: some hundreds of examples or more, like those to be explained.
-            additional_forward_args: passed to `forward_func` behind the inputs.
+            additional_forward_args: passed to `forward_func` behind the inputs. Where a tensor
+                among them has one entry an example, no perturbed inputs are asked about.
             internal_batch_size: examples in one call of `forward_func`, None for all.
 
         Returns:
@@ -96,9 +97,18 @@ class FIMAP(PerturbationAttribution):
         """
         layout, rows = Layout.of(inputs)
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
-        black_box = self._black_box(forward.outputs(internal_batch_size), self.output)
-        self.explainer.fit(rows, black_box)
-        self._fitted_to = (self.forward_func, layout.shapes, black_box.reading)
+        answered = self._black_box(forward.outputs(internal_batch_size), self.output)
+        answers = answered.probabilities(rows)
+        asking = BlackBox(
+            lambda points: forward.outputs_of(points).reshape(len(points), -1),
+            output=answered.reading,
+            threshold=self.threshold,
+            classes=answered.classes,
+            batch_size=internal_batch_size or len(rows),
+            arrays="torch",
+        )
+        self.explainer.fit(rows, None if forward.has_row_arguments else asking, labels=answers)
+        self._fitted_to = (self.forward_func, layout.shapes, answered.reading)
         return self
 
     @log_usage()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from captum._utils.common import (
@@ -130,12 +130,23 @@ class Forward:
         self._forward_func, self._layout, self._rows = forward_func, layout, rows
         self._arguments = _format_additional_forward_args(additional_forward_args) or ()
 
+    @property
+    def has_row_arguments(self) -> bool:
+        """Whether some argument belongs to each row, so that no other row can be asked about."""
+        return any(self._goes_with_rows(argument) for argument in self._arguments)
+
     def outputs(self, batch_size: int | None = None) -> Tensor:
         """Outputs (n, ...) of the rows as they are, leaving the model as it was found."""
         every = torch.arange(len(self._rows), device=self._rows.device)
         with torch.no_grad(), left_as_found(self._forward_func, self._rows.device):
             blocks = every.split(batch_size or len(every))
             return torch.cat([self._ask(self._rows[block], block) for block in blocks])
+
+    def outputs_of(self, points: Tensor) -> Tensor:
+        """Outputs (m, ...) of any points (m, d), where no argument belongs to a row."""
+        no_rows = torch.empty(0, dtype=torch.int64, device=points.device)
+        with torch.no_grad(), left_as_found(self._forward_func, points.device):
+            return self._ask(points, no_rows)
 
     def decisions(self, target: Any) -> tuple[Tensor | None, Tensor]:
         """The class (n,) to keep, None for the predicted, and where (n,) among the decisions.
@@ -166,9 +177,7 @@ class Forward:
 
     def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
         arguments = tuple(
-            argument[rows]
-            if isinstance(argument, Tensor) and argument.ndim and len(argument) == len(self._rows)
-            else argument
+            argument[rows] if self._goes_with_rows(argument) else argument
             for argument in self._arguments
         )
         outputs = _run_forward(self._forward_func, self._layout.tensors(points), None, arguments)
@@ -179,6 +188,11 @@ class Forward:
                 "one row of outputs for each was expected"
             )
         return outputs
+
+    def _goes_with_rows(self, argument: object) -> TypeGuard[Tensor]:
+        return (
+            isinstance(argument, Tensor) and argument.ndim > 0 and len(argument) == len(self._rows)
+        )
 
 
 def flat_target(outputs: Tensor, target: Any) -> Tensor | None:

@@ -41,6 +41,8 @@ class BlackBox:
         classes: the labels a predictor of labels can return, in the order they shall be numbered.
         batch_size: rows asked in one call of the predictor.
         arrays: what a function wants; modules always get tensors, estimators always arrays.
+        decision: applied to every answer of the predictor, for decisions that its output only
+            implies: a band of a regression's values, say, as labels or probabilities of them.
 
     Attributes:
         n_queries: rows asked so far.
@@ -68,6 +70,7 @@ class BlackBox:
         classes: Sequence[Any] | None = None,
         batch_size: int = 8192,
         arrays: ArrayKind = "numpy",
+        decision: Callable[[Any], Any] | None = None,
     ) -> None:
         check_output_kind(output)
         if arrays not in get_args(ArrayKind):
@@ -81,11 +84,13 @@ class BlackBox:
         self.reading: OutputKind = output
         self.threshold = threshold
         self.batch_size = batch_size
+        self.decision = decision
         self.n_queries = 0
         self.gives_probabilities = True
         self._as_tensor = arrays == "torch" or isinstance(predictor, nn.Module)
         _, own_classes = _asking(predictor)
-        found = own_classes if classes is None else classes
+        # A decision has classes of its own.
+        found = own_classes if classes is None and decision is None else classes
         # Plain numbers and text, where numpy would give its own.
         self.classes: list[Any] | None = None
         if found is not None:
@@ -137,6 +142,8 @@ class BlackBox:
     def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
         """A batch's answer: an (n,) array of labels, or an (n, K) tensor of numbers."""
         answer = ask(batch if self._as_tensor else _as_array(batch))
+        if self.decision is not None:
+            answer = self.decision(answer)
         if not isinstance(answer, Tensor):
             answer = np.asarray(answer)
             if answer.dtype.kind in "OUSbiu" and answer.ndim <= 1:
