@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator
 
-from xai_adapters import BlackBox, MinimalPerturbation
+from xai_adapters import BlackBox, Continuous, FeatureSchema, MinimalPerturbation
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.errors import (
     ConstantPredictorError,
+    FitWarning,
     InvalidInputError,
     NotFittedError,
     PredictorError,
@@ -27,6 +29,7 @@ SMALL = {
     "dropout": 0.0,
     "learning_rate": 1e-2,
     "batch_size": 32,
+    "query_budget": 0,
 }
 WEIGHTS = torch.tensor([1.0, -2.0, 0.5])
 # Three classes, each the direction that points farthest its way.
@@ -171,11 +174,11 @@ def test_rows_that_cannot_flip_take_the_target_that_lowers_their_class_most():
 def test_success_is_what_the_black_box_says_of_the_perturbed_rows(corners, target):
     X = normal(60, 2, seed=1)
     # Not the decision it was fitted to, so that surrogate and black box disagree.
-    box = BlackBox(lambda X: three_classes(X - 0.5))
+    box = BlackBox(lambda X: three_classes(X - 2))
     found = corners.perturb(X, target, black_box=box)
     assert found.queries == box.n_queries == 2 * len(X)
-    before = three_classes(X.numpy() - 0.5).argmax(axis=1)
-    after = three_classes(found.perturbed.numpy() - 0.5).argmax(axis=1)
+    before = three_classes(X.numpy() - 2).argmax(axis=1)
+    after = three_classes(found.perturbed.numpy() - 2).argmax(axis=1)
     assert found.origin.tolist() == before.tolist()
     wanted = after == 1 if target == 1 else after != before
     assert found.success.tolist() == wanted.tolist()
@@ -249,22 +252,24 @@ def test_a_class_that_fit_has_not_seen_is_named():
 
 
 class PlainAdam:
-    """Kingma and Ba's Algorithm 1."""
+    """Kingma and Ba's Algorithm 1, with a step size that falls linearly to 0."""
 
-    def __init__(self, parameters, step_size):
+    def __init__(self, parameters, step_size, n_steps):
         self.parameters, self.step_size, self.t = list(parameters), step_size, 0
+        self.n_steps = n_steps
         self.m = [torch.zeros_like(p) for p in self.parameters]
         self.v = [torch.zeros_like(p) for p in self.parameters]
 
     def step(self, loss):
         gradients = torch.autograd.grad(loss, self.parameters)
+        step_size = self.step_size * (1 - self.t / self.n_steps)
         self.t += 1
         with torch.no_grad():
             for p, g, m, v in zip(self.parameters, gradients, self.m, self.v, strict=True):
                 m.mul_(0.9).add_(0.1 * g)
                 v.mul_(0.999).add_(0.001 * g * g)
                 m_hat, v_hat = m / (1 - 0.9**self.t), v / (1 - 0.999**self.t)
-                p -= self.step_size * m_hat / (v_hat.sqrt() + 1e-8)
+                p -= step_size * m_hat / (v_hat.sqrt() + 1e-8)
 
 
 def plain_network(parameters, inputs):
@@ -299,13 +304,14 @@ def plain_fimap(X, labels, n_classes, *, widths, penalty, learning_rate, epochs,
         told[torch.arange(len(rows)), target] = 1
         return plain_network(g, torch.cat((rows, told), dim=1))
 
-    adam = PlainAdam(s, learning_rate)
+    n_steps = epochs * math.ceil(n / batch_size)
+    adam = PlainAdam(s, learning_rate, n_steps)
     for _ in range(epochs):
         order = torch.randperm(n, generator=generator)
         for start in range(0, n, batch_size):
             batch = order[start : start + batch_size]
             adam.step(plain_cross_entropy(plain_network(s, Z[batch]), labels[batch]))
-    adam = PlainAdam(g, learning_rate)
+    adam = PlainAdam(g, learning_rate, n_steps)
     for _ in range(epochs):
         order = torch.randperm(n, generator=generator)
         for start in range(0, n, batch_size):
@@ -336,7 +342,7 @@ def test_the_objectives_are_those_of_equations_2_and_3(penalty, n_classes, seed)
         "seed": seed,
     }
     explainer = MinimalPerturbation(
-        surrogate_widths=(6, 5), perturber_widths=(6, 5), dropout=0.0, **settings
+        surrogate_widths=(6, 5), perturber_widths=(6, 5), dropout=0.0, query_budget=0, **settings
     )
     explainer.fit(X, BlackBox(lambda X: labels.numpy(), classes=range(n_classes)))
     plain = plain_fimap(X, labels, n_classes, widths=(6, 5), **settings)
@@ -466,9 +472,8 @@ def test_rows_may_be_arrays_and_lists(linear, convert):
 def test_integers_are_explained_as_float32(linear):
     found = linear.perturb([[1, 2, 3], [-1, 0, 5]])
     assert found.perturbation.dtype == torch.float32
-    assert torch.equal(
-        found.perturbation, linear.perturb([[1.0, 2.0, 3.0], [-1.0, 0.0, 5.0]]).perturbation.float()
-    )
+    floats = torch.tensor([[1.0, 2.0, 3.0], [-1.0, 0.0, 5.0]])
+    assert torch.equal(found.perturbation, linear.perturb(floats).perturbation)
 
 
 @pytest.mark.parametrize("guard", [torch.no_grad, torch.enable_grad])
@@ -606,6 +611,17 @@ def test_origins_that_are_no_classes_are_named(corners, origin, message):
         {"epochs": 0},
         {"batch_size": 0},
         {"scale": "row"},
+        {"loss": "hinge"},
+        {"margin": -1.0},
+        {"norm": "l3"},
+        {"category_penalty": -1.0},
+        {"max_categories": -1},
+        {"flip_rate": 1.0},
+        {"noise": -0.5},
+        {"query_budget": -1},
+        {"query_rounds": 0},
+        {"validation_fraction": 1.0},
+        {"patience": 0},
     ],
 )
 def test_settings_that_mean_nothing_are_named(setting):
@@ -644,7 +660,7 @@ def test_the_check_lengthens_a_step_that_falls_short(half_plane):
     black_box, explainer, rows = half_plane
     rows = rows[black_box.labels(rows) == 0]
     origin = torch.zeros(len(rows)).long()
-    further = BlackBox(lambda X: X[:, 0] + 2 * X[:, 1] > 3)
+    further = BlackBox(lambda X: X[:, 0] + 2 * X[:, 1] > 5)
     assert explainer.perturb(rows, origin=origin, black_box=further).success.double().mean() < 0.8
     checked = explainer.perturb(rows, origin=origin, black_box=further, check=True)
     assert checked.success.all()
@@ -674,3 +690,203 @@ def test_the_check_needs_a_black_box(half_plane):
     _, explainer, rows = half_plane
     with pytest.raises(InvalidInputError, match="black_box="):
         explainer.perturb(rows, check=True)
+
+
+@pytest.mark.parametrize("option", [{"put_back": True}, {"local_search": 10}])
+def test_what_goes_with_the_check_says_so(half_plane, option):
+    black_box, explainer, rows = half_plane
+    with pytest.raises(InvalidInputError, match="go with check=True"):
+        explainer.perturb(rows, black_box=black_box, **option)
+
+
+# On a linear model all is known in closed form.
+
+
+@pytest.mark.parametrize("n_columns", [2, 5, 20])
+@pytest.mark.parametrize(
+    "settings", [{}, {"loss": "margin", "flip_rate": 0.98}], ids=["defaults", "margin"]
+)
+def test_on_a_linear_model_the_nearest_point_of_the_boundary_is_found(n_columns, settings):
+    weights, bias = normal(1, n_columns, seed=7)[0], 0.3
+    black_box = BlackBox(lambda X: X @ weights + bias, arrays="torch", output="logits")
+    explainer = MinimalPerturbation(epochs=10, **settings).fit(normal(2000, n_columns), black_box)
+    rows = normal(500, n_columns, seed=1)
+    signed = rows @ weights + bias
+    found = explainer.perturb(rows, black_box=black_box, check=True)
+    cosine = torch.cosine_similarity(found.perturbation, -signed.sign()[:, None] * weights)
+    assert cosine.mean() > 0.98
+    assert found.success.all()
+    distance = signed.abs() / weights.norm()
+    # Rows on the boundary itself have no length to be compared with.
+    away = distance > 0.05
+    length = found.perturbation.norm(dim=1)
+    assert (length[away] / distance[away]).median() < 1.05
+    assert length.mean() < 1.05 * distance.mean()
+
+
+# Fits without a black box, with one, and what they say of themselves.
+
+
+@pytest.mark.parametrize("kind", ["numbers", "names", "probabilities"])
+def test_labels_alone_are_enough(kind):
+    X = normal(400, 2)
+    classes = three_classes(X.numpy()).argmax(axis=1)
+    labels = {
+        "numbers": classes,
+        "names": NAMES[classes],
+        "probabilities": torch.from_numpy(three_classes(X.numpy())).softmax(dim=1),
+    }[kind]
+    explainer = MinimalPerturbation(**SMALL, epochs=20).fit(X, labels=labels)
+    assert (explainer.n_queries, explainer.validity) == (0, None)
+    assert explainer.recovery_accuracy > 0.9
+    rows = normal(100, 2, seed=1)
+    found = explainer.perturb(rows)
+    after = three_classes(found.perturbed.numpy()).argmax(axis=1)
+    before = three_classes(rows.numpy()).argmax(axis=1)
+    assert (after != before).mean() > 0.9
+
+
+def test_labels_spare_the_questions_about_the_rows_but_not_those_around_them():
+    X = normal(200, 3)
+    box = BlackBox(two_classes)
+    explainer = MinimalPerturbation(**{**SMALL, "query_budget": 50}, epochs=2)
+    explainer.fit(X, box, labels=two_classes(X.numpy()))
+    assert explainer.n_queries == box.n_queries == 50
+
+
+def test_labels_are_the_numbers_of_the_black_boxs_columns():
+    X = normal(300, 2)
+    classes = three_classes(X.numpy()).argmax(axis=1)
+    # No row of the middle class is there to show that 2 is the third column.
+    two = classes != 1
+    explainer = MinimalPerturbation(**{**SMALL, "query_budget": 100}, epochs=20)
+    explainer.fit(X[two], BlackBox(three_classes), labels=classes[two])
+    assert explainer.n_classes == 3
+    assert explainer.predict(X[two]).tolist().count(1) == 0
+    assert explainer.perturb(X, 2, black_box=three_classes).success.double().mean() > 0.6
+
+
+def test_a_fit_needs_answers():
+    with pytest.raises(InvalidInputError, match="a black box to ask, or the labels it gave"):
+        MinimalPerturbation().fit(normal(20, 2))
+    with pytest.raises(PredictorError, match="given 20 rows and returned shape"):
+        MinimalPerturbation().fit(normal(20, 2), labels=[0, 1])
+
+
+@pytest.mark.parametrize("budget", [None, 0, 3, 37, 500])
+def test_the_query_budget_is_spent_and_not_exceeded(budget):
+    box = BlackBox(two_classes)
+    explainer = MinimalPerturbation(**{**SMALL, "query_budget": budget}, epochs=2)
+    explainer.fit(normal(150, 3), box)
+    assert explainer.n_queries == box.n_queries == 150 + (150 if budget is None else budget)
+    assert (explainer.validity is None) is (budget in (0, 3))
+
+
+def test_query_rounds_make_perturbations_valid_that_fool_the_surrogate_alone():
+    # Class 1 is a band, but no row lies beyond it: alone, the surrogate sees a half-space.
+    def in_the_band(X):
+        return (X[:, 0] > 0.2) & (X[:, 0] < 0.8)
+
+    X, rows = (normal(n, 3, seed).clamp(max=0.7) for n, seed in ((1500, 0), (300, 1)))
+    validity = {}
+    for budget in (0, 3000):
+        settings = {**SMALL, "learning_rate": 3e-3, "penalty": 0.01, "query_budget": budget}
+        explainer = MinimalPerturbation(**settings).fit(X, in_the_band)
+        found = explainer.perturb(rows, black_box=in_the_band)
+        assert (found.class_after != found.origin).double().mean() > 0.95
+        validity[budget] = found.success.double().mean().item()
+    assert validity[0] < 0.7
+    assert validity[3000] > 0.9
+
+
+def test_history_and_measures_describe_the_fit():
+    explainer = MinimalPerturbation(
+        **{**SMALL, "query_budget": 100}, epochs=4, query_rounds=2, validation_fraction=0.2
+    ).fit(normal(300, 3), two_classes)
+    history = explainer.history
+    # Four epochs, and one in each of two rounds.
+    assert {name: len(values) for name, values in history["surrogate"].items()} == {
+        "loss": 6,
+        "accuracy": 6,
+        "validation_loss": 6,
+    }
+    assert set(map(len, history["perturber"].values())) == {6}
+    assert history["rounds"]["questions"] == [40, 40]
+    assert history["surrogate"]["loss"][-1] < history["surrogate"]["loss"][0]
+    assert 0.5 < explainer.validity <= 1
+
+
+def test_recovery_is_measured_on_rows_that_were_not_fitted():
+    # Labels that cannot be learned, only memorised.
+    X, labels = normal(300, 20), normal(300, 1, seed=5)[:, 0] > 0
+    settings = {**SMALL, "surrogate_widths": (256, 256), "epochs": 60}
+    memorised = MinimalPerturbation(**settings).fit(X, labels=labels)
+    honest = MinimalPerturbation(**settings, validation_fraction=0.3).fit(X, labels=labels)
+    assert memorised.recovery_accuracy > 0.95 > 0.75 > honest.recovery_accuracy
+
+
+def test_patience_needs_validation_rows():
+    with pytest.raises(InvalidInputError, match="set validation_fraction too"):
+        MinimalPerturbation(patience=3)
+
+
+def test_a_poor_fit_warns_and_names_the_cure():
+    X, labels = normal(200, 5), normal(200, 1, seed=5)[:, 0] > 0
+    with pytest.warns(FitWarning, match="surrogate gives .* raise epochs or surrogate_widths"):
+        MinimalPerturbation(**SMALL, epochs=1).fit(X, labels=labels)
+    settings = {**SMALL, "query_budget": 100, "penalty": 5.0, "epochs": 8}
+    with pytest.warns(FitWarning, match="flip the black box only: raise query_budget"):
+        MinimalPerturbation(**settings).fit(normal(300, 3), two_classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MinimalPerturbation(epochs=8, batch_size=32).fit(normal(500, 3), two_classes)
+
+
+def test_certainty_is_the_distance_to_the_boundary_and_its_rank(half_plane):
+    _, explainer, rows = half_plane
+    certainty = explainer.certainty(rows)
+    fitted = explainer.perturb(rows)
+    spread = explainer._fitted.spread
+    torch.testing.assert_close(certainty.length, (fitted.perturbation / spread).norm(dim=1))
+    assert ((certainty.rank >= 0) & (certainty.rank <= 1)).all()
+    order = certainty.length.argsort()
+    assert (certainty.rank[order].diff() >= 0).all()
+    # These rows were fitted to, so their ranks are spread evenly.
+    assert abs(certainty.rank.mean() - 0.5) < 0.1
+    distance = (rows[:, 0] + 2 * rows[:, 1] - 1).abs()
+    near, far = distance < distance.quantile(0.1), distance > distance.quantile(0.9)
+    assert certainty.rank[near].max() < certainty.rank[far].min()
+
+
+# What is preferred among changes that flip.
+
+
+def test_the_l1_norm_changes_fewer_columns():
+    weights = torch.tensor([3.0, 1.0, 1.0, 1.0, 1.0])
+
+    def share_of_the_largest(norm):
+        explainer = MinimalPerturbation(**SMALL, epochs=15, norm=norm, penalty=0.3)
+        explainer.fit(normal(2000, 5), lambda X: X @ weights.numpy() > 0)
+        size = explainer.perturb(normal(200, 5, seed=1)).perturbation.abs()
+        return (size[:, 0] / size.sum(dim=1)).mean()
+
+    # In the l2 norm all columns share in, by their weights: 3 of 7.
+    assert share_of_the_largest("l2") < 0.55
+    assert share_of_the_largest("l1") > 0.8
+
+
+def test_a_costly_column_is_left_alone():
+    schema = FeatureSchema([Continuous("dear", 0, cost=20.0), Continuous("cheap", 1)])
+    explainer = MinimalPerturbation(schema=schema, epochs=20, dropout=0.0)
+    explainer.fit(normal(2000, 2), lambda X: X[:, 0] + X[:, 1] > 0)
+    size = explainer.perturb(normal(200, 2, seed=1)).perturbation.abs().mean(dim=0)
+    assert size[0] < 0.1 * size[1]
+
+
+def test_a_margin_and_an_annealed_penalty_stop_nearer_the_boundary(half_plane):
+    black_box, explainer, rows = half_plane
+    near = MinimalPerturbation(epochs=10, loss="margin", margin=0.2, flip_rate=0.98)
+    near.fit(normal(2048, 2), black_box)
+    lengths = [x.perturb(rows).perturbation.norm(dim=1).mean() for x in (explainer, near)]
+    assert lengths[1] < 0.8 * lengths[0]
+    assert near.perturb(rows, black_box=black_box).success.double().mean() > 0.9

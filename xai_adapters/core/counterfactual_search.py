@@ -41,7 +41,8 @@ class CounterfactualSearch:
     def __post_init__(self) -> None:
         """Begin at the proposals."""
         self._n_numbers = len(self.networks.schema.continuous)
-        self.best = self.networks.schema.settle(self.original, self.proposal)
+        # A copy: of a free schema the settled proposal is the caller's own tensor.
+        self.best = self.networks.schema.settle(self.original, self.proposal).clone()
         self.success = torch.zeros(len(self.best), dtype=torch.bool, device=self.best.device)
 
     def ask_once(self) -> None:
@@ -64,7 +65,7 @@ class CounterfactualSearch:
         self._along(mean_step, missing, n_halvings=0)
 
     def shorten(self) -> None:
-        """Halve the way back to the row where the decision has changed: six questions."""
+        """Halve the way back to the row where the decision has changed: seven questions."""
         self._along(self.best, self.success.nonzero()[:, 0], n_growths=0)
 
     def put_back(self) -> None:
@@ -86,7 +87,8 @@ class CounterfactualSearch:
         rank = size_of_change.argsort(dim=1).argsort(dim=1)[:, owner]
         block = 1 << max(0, min(_LARGEST_BLOCK, len(sizes)).bit_length() - 1)
         while block:
-            for start in range(0, len(sizes), block):
+            # A last block that is at most half full comes again as a block of half the size.
+            for start in range(0, len(sizes) - block // 2, block):
                 mine = (rank >= start) & (rank < start + block)
                 differs = self.best[found] != self.original[found]
                 some = (mine & differs).any(dim=1).nonzero()[:, 0]
@@ -131,7 +133,9 @@ class CounterfactualSearch:
                 moved = moved.masked_fill(change == 0, 0)
             point = best.clone()
             point[:, :c] = before[:, :c] + (moved * scale).to(best.dtype)
-            self._try(found, self.networks.schema.settle(before, point))
+            point = self.networks.schema.settle(before, point)
+            nearer = self.networks.length(before, point) < self.networks.length(before, best)
+            self._try(found[nearer], point[nearer])
 
     def _along(self, end: Tensor, rows: Tensor, **settings: int) -> None:
         """The shortest step from the rows towards `end`, and beyond, that flips."""
@@ -157,10 +161,7 @@ class CounterfactualSearch:
         self.success[kept] = True
 
     def _try(self, rows: Tensor, points: Tensor) -> None:
-        """Go to points (a, e) that flip rows (a,) and are nearer than where they are."""
-        length = self.networks.length
-        nearer = length(self.original[rows], points) < length(self.original[rows], self.best[rows])
-        rows, points = rows[nearer], points[nearer]
+        """Go to points (a, e) that flip rows (a,)."""
         if len(rows):
             better = self.flips(rows, points)
             self.best[rows[better]] = points[better]

@@ -24,7 +24,7 @@ class FittingSettings:
     perturber_widths: Sequence[int] = (100, 100, 100, 100)
     dropout: float = 0.2
     learning_rate: float = 3e-3
-    epochs: int = 15
+    epochs: int = 10
     batch_size: int | None = None
     loss: Literal["cross_entropy", "margin"] = "cross_entropy"
     margin: float = 1.0

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -97,7 +98,8 @@ class MinimalPerturbation(FittingSettings):
     `perturb` only if it is handed over; it is never kept.
 
     Chapman-Rounds et al., "FIMAP: Feature Importance by Minimal Adversarial Perturbation",
-    AAAI 2021. The paper's own setting is `query_budget=0, soft_labels=False`.
+    AAAI 2021. The paper's own setting is `query_budget=0, soft_labels=False`, with four layers of
+    100 units in the perturber, which take 1.8 times as long and find nothing more.
 
     Args:
         schema: what the columns are and how each may change; by default all are continuous and
@@ -107,7 +109,7 @@ class MinimalPerturbation(FittingSettings):
         dropout: probability of dropping a hidden unit while fitting.
         learning_rate: Adam's first step size, for both networks; it falls linearly to 0.
         epochs: passes over the rows, for each network.
-        batch_size: rows in a step; by default 32 to 128, so that an epoch has about 32 steps and
+        batch_size: rows in a step; by default 32 to 160, so that an epoch has about 50 steps and
             few rows do not mean few steps.
         loss: "cross_entropy" to the class to reach, as in the paper, or "margin": no loss once
             the surrogate's logit of that class leads by `margin`, which gives shorter changes.
@@ -181,7 +183,7 @@ class MinimalPerturbation(FittingSettings):
             black_box: a `BlackBox`, or anything it wraps. It is asked about each row unless
                 `labels` are given, and about `query_budget` perturbed rows.
             labels: the black box's answers for `X`, (n,) classes or (n, K) probabilities; without
-                a black box, all that is known of it.
+                a black box, all that is known of it. Whole numbers are class numbers.
 
         Returns:
             The explainer itself.
@@ -314,7 +316,7 @@ class MinimalPerturbation(FittingSettings):
             check: ask the black box along each row's perturbation for the shortest step that
                 changes its class as wanted, and go just that far: shorter where the perturbation
                 passed the boundary, longer where it fell short of it, and where no step helps
-                along the mean perturbation towards the target. At most 17 questions a row.
+                along the mean perturbation towards the target. At most 18 questions a row.
             put_back: with `check`, also give each feature its old value back where the class
                 stays changed without its change. At most two questions a feature and row.
             local_search: with `check`, at most so many questions a row more, for flips nearby
@@ -475,13 +477,22 @@ _MEASURED = ("recovery_accuracy", "validity", "n_classes", "n_queries", "history
 
 def _answered(labels: Any, rows: Tensor, box: BlackBox | None) -> BlackBox:
     """A black box that has been asked already, about these rows."""
-    answering = BlackBox(
-        lambda _: labels, classes=box.classes if box else None, batch_size=len(rows)
-    )
+    classes = box.classes if box else None
+    found = labels if isinstance(labels, Tensor) else np.asarray(labels)
+    if box is not None and classes is None and found.ndim == 1 and _are_numbers(found):
+        # The black box may give probabilities, whose columns these numbers are.
+        classes = list(range(int(found.max()) + 1)) if len(found) else None
+    answering = BlackBox(lambda _: found, classes=classes, batch_size=len(rows))
     if box is not None and box.classes is None:
         answering.labels(rows)
         box.classes = answering.classes
     return answering
+
+
+def _are_numbers(labels: Tensor | np.ndarray[Any, Any]) -> bool:
+    if isinstance(labels, Tensor):
+        return not labels.is_floating_point() and labels.dtype != torch.bool
+    return labels.dtype.kind in "iu"
 
 
 def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> BlackBox:

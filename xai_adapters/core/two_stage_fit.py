@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 from torch.linalg import vector_norm
-from torch.nn.functional import cross_entropy, relu
+from torch.nn.functional import cross_entropy, pad, relu
 
 from xai_adapters.core.fitted_networks import FittedNetworks
 from xai_adapters.core.fitting_settings import FittingSettings
@@ -47,8 +47,10 @@ class Pool:
 
     def add(self, rows: Tensor, answers: Tensor) -> None:
         """Add rows, except those whose class was not known when fitting began."""
-        answers = answers[:, : self.answers.shape[1]].to(self.answers.dtype)
-        known = answers.sum(dim=1) > 0
+        n_classes = self.answers.shape[1]
+        known = answers.argmax(dim=1) < n_classes
+        # A box that was told its classes may know fewer than the labels given to fit, or more.
+        answers = pad(answers, (0, n_classes - answers.shape[1])).to(self.answers.dtype)
         self.rows = torch.cat((self.rows, rows[known]))
         self.answers = torch.cat((self.answers, answers[known]))
 
@@ -110,12 +112,14 @@ class TwoStageFit:
         self._perturber_stage(self.settings.epochs)
         if ask is None or budget == 0:
             return
-        # The rounds together take about as many epochs as the stages before them did.
-        epochs = -(-self.settings.epochs // rounds)
+        # The rounds together take about half the epochs that the stages before them did, most of
+        # them at the end, when the surrogate has learned all that it will.
+        epochs, last = (-(-self.settings.epochs // share) for share in (4 * rounds, 4))
         for number in range(rounds):
+            is_last = number == rounds - 1
             self._ask_around(ask, budget // rounds + (number < budget % rounds))
-            self._surrogate_stage(epochs)
-            self._perturber_stage(epochs)
+            self._surrogate_stage(last if is_last else epochs)
+            self._perturber_stage(last if is_last else epochs)
 
     def _ask_around(self, ask: Callable[[Tensor], Tensor], n_questions: int) -> None:
         """Ask about perturbed rows, and about rows on the way to them and just beyond."""
@@ -156,7 +160,7 @@ class TwoStageFit:
         def step(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             outputs = surrogate(self._with_noise(rows[batch], noise))
             right = outputs.detach().argmax(dim=1) == self._classes(targets[batch])
-            return cross_entropy(outputs, targets[batch]), {"accuracy": right.double().mean()}
+            return cross_entropy(outputs, targets[batch]), {"accuracy": right.float().mean()}
 
         def validation_loss() -> Tensor:
             return cross_entropy(surrogate(measured[0]), measured[1])
@@ -178,7 +182,7 @@ class TwoStageFit:
             perturbed = self._relaxed(encoded, rows, target, temperature)
             logits = networks.surrogate(self._with_noise(perturbed, settings.noise))
             length, categories = self._costs(rows, perturbed)
-            flipped = (logits.detach().argmax(dim=1) == target).double().mean()
+            flipped = (logits.detach().argmax(dim=1) == target).float().mean()
             total = self._flip_loss(logits, target) + self._penalty_factor * (
                 settings.penalty * length + settings.category_penalty * categories
             )
@@ -263,35 +267,42 @@ class TwoStageFit:
     ) -> None:
         """Adam with a falling step size, and early stopping if it is asked for."""
         network.train()
-        optimizer = torch.optim.Adam(network.parameters(), self.settings.learning_rate, fused=True)
-        size = self.settings.batch_size or min(max(n_rows // 32, 32), 128)
+        parameters = list(network.parameters())
+        optimizer = torch.optim.Adam(parameters, self.settings.learning_rate, fused=True)
+        size = self.settings.batch_size or min(max(n_rows // 50, 32), 160)
         n_steps = n_epochs * -(-n_rows // size)
         best, best_weights, n_worse = torch.inf, None, 0
         taken = 0
         for epoch in progress(range(n_epochs), f"fitting the {stage}", self.settings.show_progress):
             self._temperature = _between(*_TEMPERATURES, epoch, n_epochs)
             order = torch.randperm(n_rows, generator=self.generator, device=self._rows.device)
-            sums: dict[str, Tensor] = {}
+            measured: dict[str, list[Tensor]] = {}
             for batch in order.split(size):
                 optimizer.param_groups[0]["lr"] = self.settings.learning_rate * (
                     1 - taken / n_steps
                 )
                 loss, measures = step(batch)
-                optimizer.zero_grad()
+                for parameter in parameters:
+                    parameter.grad = None
                 loss.backward()
                 optimizer.step()
                 taken += 1
-                for name, value in {"loss": loss.detach(), **measures}.items():
-                    sums[name] = sums.get(name, 0) + value.detach() * (len(batch) / n_rows)
+                for name, value in {"loss": loss, **measures}.items():
+                    measured.setdefault(name, []).append(value.detach())
+            # The last batch may be a short one.
+            share = torch.tensor([len(batch) / n_rows for batch in order.split(size)])
+            means = {
+                name: share.to(values[0]) @ torch.stack(values) for name, values in measured.items()
+            }
             if len(self.validation.rows):
                 network.eval()
                 with torch.no_grad():
-                    sums["validation_loss"] = validation_loss()
+                    means["validation_loss"] = validation_loss()
                 network.train()
-            self._record(stage, **sums)
+            self._record(stage, **means)
             if self.settings.patience is None:
                 continue
-            now = float(sums["validation_loss"])
+            now = float(means["validation_loss"])
             if now < best:
                 best, n_worse = now, 0
                 best_weights = {key: value.clone() for key, value in network.state_dict().items()}
