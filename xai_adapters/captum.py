@@ -17,7 +17,7 @@ from torch import Tensor
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.feature_groups import FeatureGroups
 from xai_adapters.core.invariant_box import InvariantBox
-from xai_adapters.core.minimal_perturbation import MinimalPerturbation
+from xai_adapters.core.minimal_perturbation import Certainty, MinimalPerturbation
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind
 from xai_adapters.errors import InvalidInputError, NotFittedError, require
@@ -99,15 +99,11 @@ class FIMAP(PerturbationAttribution):
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
         answered = self._black_box(forward.outputs(internal_batch_size), self.output)
         answers = answered.probabilities(rows)
-        asking = BlackBox(
-            lambda points: forward.outputs_of(points).reshape(len(points), -1),
-            output=answered.reading,
-            threshold=self.threshold,
-            classes=answered.classes,
-            batch_size=internal_batch_size or len(rows),
-            arrays="torch",
-        )
-        self.explainer.fit(rows, None if forward.has_row_arguments else asking, labels=answers)
+        asking = None
+        if not forward.has_row_arguments:
+            asking = self._asking(forward, answered.reading, internal_batch_size or len(rows))
+            asking.classes = answered.classes
+        self.explainer.fit(rows, asking, labels=answers)
         self._fitted_to = (self.forward_func, layout.shapes, answered.reading)
         return self
 
@@ -150,7 +146,14 @@ class FIMAP(PerturbationAttribution):
 
     @torch.no_grad()
     def perturb(
-        self, inputs: Inputs, target: Any = None, additional_forward_args: object = None
+        self,
+        inputs: Inputs,
+        target: Any = None,
+        additional_forward_args: object = None,
+        *,
+        check: bool = False,
+        put_back: bool = False,
+        local_search: int = 0,
     ) -> Inputs:
         """Perturbed inputs, for `captum.robust`.
 
@@ -158,18 +161,57 @@ class FIMAP(PerturbationAttribution):
             inputs: shaped like those of `fit`, with any number of examples.
             target: the class to reach; None is the nearest other than the predicted one.
             additional_forward_args: passed to `forward_func` behind the inputs.
+            check: ask `forward_func` for the shortest step that gives the target class; this and
+                the two below are those of `MinimalPerturbation.perturb`.
+            put_back: also undo changes that are not needed.
+            local_search: also ask so many times an example for nearer ones.
 
         Returns:
-            Inputs of the same shapes that the surrogate gives the target class.
+            Inputs of the same shapes that the surrogate gives the target class, or with `check`
+            `forward_func` itself, where a step was found that does.
+
+        Raises:
+            NotFittedError: before `fit`.
+            InvalidInputError: to check inputs with arguments that belong to each example.
+        """
+        layout, rows, reading = self._ready(inputs)
+        origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
+        asking = None
+        if check:
+            forward = Forward(self.forward_func, layout, rows, additional_forward_args)
+            if forward.has_row_arguments:
+                raise InvalidInputError(
+                    "check asks about other inputs, and an additional argument has one entry for "
+                    "each of these; bind it to one example's forward_func with functools.partial"
+                )
+            asking = self._asking(forward, reading, len(rows))
+        found = self.explainer.perturb(
+            rows,
+            None if target is None else reached,
+            origin=origin,
+            black_box=asking,
+            check=check,
+            put_back=put_back,
+            local_search=local_search,
+        )
+        return cast(Inputs, layout.restore(found.perturbed))
+
+    @torch.no_grad()
+    def certainty(
+        self, inputs: Tensor | tuple[Tensor, ...], additional_forward_args: object = None
+    ) -> Certainty:
+        """How far examples are from another decision; near rank 0 one hangs by a thread.
+
+        Args:
+            inputs: shaped like those of `fit`, with any number of examples.
+            additional_forward_args: passed to `forward_func` behind the inputs.
 
         Raises:
             NotFittedError: before `fit`.
         """
         layout, rows, reading = self._ready(inputs)
-        origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
-        wanted = None if target is None else reached
-        found = self.explainer.perturb(rows, wanted, origin=origin)
-        return cast(Inputs, layout.restore(found.perturbed))
+        origin, _ = self._decisions(layout, rows, reading, None, additional_forward_args)
+        return self.explainer.certainty(rows, origin=origin)
 
     def attribute_future(self) -> None:
         """Not implemented: FIMAP asks `forward_func` for finished answers."""
@@ -192,6 +234,16 @@ class FIMAP(PerturbationAttribution):
             output=output,
             threshold=self.threshold,
             batch_size=len(outputs),
+            arrays="torch",
+        )
+
+    def _asking(self, forward: Forward, reading: OutputKind, batch_size: int) -> BlackBox:
+        """The core's view of a `forward_func` that answers for any rows."""
+        return BlackBox(
+            lambda points: forward.outputs_of(points).reshape(len(points), -1),
+            output=reading,
+            threshold=self.threshold,
+            batch_size=batch_size,
             arrays="torch",
         )
 

@@ -192,7 +192,7 @@ def test_a_copy_with_another_forward_func_warns_that_its_fit_is_stale(fitted):
         attributions = copied.attribute(INPUTS, target=0)
     assert_shaped_like(attributions, INPUTS)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="forward_func was exchanged")
         assert_alike(original.attribute(INPUTS, target=0), attributions)
         copied.fit(around(INPUTS)).attribute(INPUTS)
         original.attribute(INPUTS)
@@ -813,3 +813,43 @@ def test_bad_settings_are_named_when_the_explainer_is_made(kind):
         kind(network(), penalty=-1)
     with pytest.raises(TypeError, match="no_such_setting"):
         kind(network(), no_such_setting=1)
+
+
+def test_checked_counterfactuals_are_what_forward_func_says(linear_fimap):
+    inputs = normal(50, 3, seed=3)
+    forward = linear_fimap.forward_func
+    before = forward(inputs).argmax(dim=1)
+    fitted, checked = (linear_fimap.perturb(inputs, check=check) for check in (False, True))
+    assert (forward(checked).argmax(dim=1) != before).all()
+    assert (checked - inputs).norm(dim=1).mean() < (fitted - inputs).norm(dim=1).mean()
+    reached = linear_fimap.perturb((inputs,), target=1, check=True, put_back=True, local_search=8)
+    assert (forward(reached[0]).argmax(dim=1) == 1).all()
+
+
+def test_fit_asks_about_perturbed_inputs_unless_an_argument_belongs_to_each_example():
+    inputs = normal(80, 2)
+    asked = []
+
+    def forward(inputs, shift=None):
+        asked.append(len(inputs))
+        score = inputs[:, 0] if shift is None else inputs[:, 0] + shift
+        return torch.stack((score, -score), dim=1)
+
+    explainer = FIMAP(forward, **QUICK[FIMAP])
+    for arguments, n_asked in ((None, 160), (0.1, 160), (torch.zeros(80), 80)):
+        asked.clear()
+        explainer.fit(inputs, arguments)
+        assert sum(asked) == n_asked
+    with pytest.raises(InvalidInputError, match="one entry for each of these"):
+        explainer.perturb(inputs, additional_forward_args=torch.zeros(80), check=True)
+
+
+def test_certainty_is_that_of_the_examples(linear_fimap):
+    inputs = normal(40, 3, seed=3)
+    certainty = linear_fimap.certainty(inputs)
+    assert certainty.length.shape == certainty.rank.shape == (40,)
+    length = linear_fimap.explainer.perturb(
+        inputs, origin=linear_fimap.forward_func(inputs).argmax(dim=1)
+    ).perturbation
+    spread = linear_fimap.explainer._fitted.spread
+    assert_alike(certainty.length, (length / spread).norm(dim=1))

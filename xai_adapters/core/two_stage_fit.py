@@ -193,7 +193,9 @@ class TwoStageFit:
             total, measures = loss(
                 self._rows[batch], standardised[batch], target, self._temperature
             )
-            self._adapt_penalty(measures["flips"])
+            if settings.flip_rate is not None:
+                measures["flips"] = self._flips_as_fitted(batch, standardised[batch], target)
+                self._adapt_penalty(measures["flips"], settings.flip_rate)
             return total, measures | {"penalty_factor": self._penalty_factor}
 
         def validation_loss() -> Tensor:
@@ -249,12 +251,21 @@ class TwoStageFit:
         others = logits.scatter(1, target, -torch.inf).amax(dim=1)
         return relu(self.settings.margin - (logits.gather(1, target)[:, 0] - others)).mean()
 
-    def _adapt_penalty(self, flips: Tensor) -> None:
+    def _flips_as_fitted(self, batch: Tensor, rows: Tensor, target: Tensor) -> Tensor:
+        """The share of a batch that reaches its target without dropout and noise."""
+        networks = self.networks
+        networks.perturber.eval()
+        with torch.no_grad():
+            perturbed = self._relaxed(self._rows[batch], rows, target, self._temperature)
+            classes: Tensor = networks.surrogate(perturbed).argmax(dim=1)
+        networks.perturber.train()
+        return (classes == target).float().mean()
+
+    def _adapt_penalty(self, flips: Tensor, flip_rate: float) -> None:
         """Raise the penalty while more rows flip than need to, lower it while fewer do."""
-        if self.settings.flip_rate is not None:
-            way = torch.where(flips > self.settings.flip_rate, _PENALTY_RATE, -_PENALTY_RATE)
-            factor = self._penalty_factor * way.to(self._penalty_factor).exp()
-            self._penalty_factor = factor.clamp(*_PENALTY_FACTORS)
+        way = torch.where(flips > flip_rate, _PENALTY_RATE, -_PENALTY_RATE)
+        factor = self._penalty_factor * way.to(self._penalty_factor).exp()
+        self._penalty_factor = factor.clamp(*_PENALTY_FACTORS)
 
     def _descend(
         self,
