@@ -348,23 +348,22 @@ def in_the_plane(
     """LIME's directions and speed, the nearest flips on a grid, and how certain the blob is."""
     unit = training.std(dim=0)
     forest = box.predictor
-    near = nearest_flips(forest, rows / unit, origin, unit)
+    nearest = nearest_flips(forest, rows / unit, origin, unit)
     searched = explainer.perturb(
         rows, origin=origin, black_box=box, check=True, local_search=LOCAL_SEARCH
     )
     checked = explainer.perturb(rows, origin=origin, black_box=box, check=True)
     figures = {
-        f"length over the nearest flip{how}": (found.perturbation / unit).norm(dim=1).mean().item()
-        / near.mean()
+        f"length over the nearest flip{how}": found.length.mean().item() / nearest.mean()
         for how, found in (("", searched), (", no local search", checked))
     }
     figures["questions a row, local search"] = searched.queries / len(rows)
-    inside = ((rows - 0.5).norm(dim=1) < 0.5).numpy()
     if experiment.draw is draw_blob:
-        rank = explainer.certainty(rows, origin=origin).rank.numpy()
-        figures["area under the ROC curve, uncertain inside the blob"] = roc_auc_score(
-            inside, -rank
-        )
+        inside = ((rows - 0.5).norm(dim=1) < 0.5).numpy()
+        rank = explainer.certainty(rows, origin=origin).rank
+        for how, near in (("", rank), (", with the check and local search", searched.length)):
+            name = f"area under the ROC curve, uncertain inside the blob{how}"
+            figures[name] = float(roc_auc_score(inside, -near.numpy()))
 
     lime = LimeTabularExplainer(training.numpy(), discretize_continuous=False, random_state=seed)
     weights = torch.zeros(min(n_lime, len(rows)), 2)

@@ -848,6 +848,7 @@ def test_certainty_is_the_distance_to_the_boundary_and_its_rank(half_plane):
     fitted = explainer.perturb(rows)
     spread = explainer._fitted.spread
     torch.testing.assert_close(certainty.length, (fitted.perturbation / spread).norm(dim=1))
+    assert torch.equal(certainty.length, fitted.length)
     assert ((certainty.rank >= 0) & (certainty.rank <= 1)).all()
     order = certainty.length.argsort()
     assert (certainty.rank[order].diff() >= 0).all()

@@ -46,6 +46,8 @@ class Perturbation:
         perturbed: (n, d), the changed rows; every constraint of the schema holds for them.
         origin: (n,) the class each row was to leave.
         target: (n,) the class each row was to reach.
+        length: (n,) how far each row was moved in the schema's metric: the norm of its continuous
+            changes in standard units times their costs, plus the cost of each changed category.
         success: (n,) what the black box said of the perturbed rows: the class was left and, where
             one was asked for, the target was reached. None if the black box was not asked.
         queries: rows the black box was asked about.
@@ -56,6 +58,7 @@ class Perturbation:
     perturbed: Tensor
     origin: Tensor
     target: Tensor
+    length: Tensor
     success: Tensor | None
     queries: int
     _surrogate_class: Callable[[Tensor], Tensor] = field(repr=False)
@@ -376,6 +379,7 @@ class MinimalPerturbation(FittingSettings):
             perturbed=perturbed,
             origin=origin,
             target=reached,
+            length=fitted.length(encoded, after).to(rows.dtype),
             success=success,
             queries=box.n_queries - asked_before if box else 0,
             _surrogate_class=self.predict,
