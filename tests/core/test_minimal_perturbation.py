@@ -790,8 +790,8 @@ def test_query_rounds_make_perturbations_valid_that_fool_the_surrogate_alone():
     X, rows = (normal(n, 3, seed).clamp(max=0.7) for n, seed in ((1500, 0), (300, 1)))
     validity = {}
     for budget in (0, 3000):
-        settings = {**SMALL, "learning_rate": 3e-3, "penalty": 0.01, "query_budget": budget}
-        explainer = MinimalPerturbation(**settings).fit(X, in_the_band)
+        settings = {**SMALL, "penalty": 0.01, "query_budget": budget}
+        explainer = MinimalPerturbation(**settings, epochs=10).fit(X, in_the_band)
         found = explainer.perturb(rows, black_box=in_the_band)
         assert (found.class_after != found.origin).double().mean() > 0.95
         validity[budget] = found.success.double().mean().item()
