@@ -11,9 +11,9 @@ XAI_ADAPTERS_DATA names. Times are of one core if torch is given one thread, as 
 Each figure is reached with settings that are printed beside it, and none is tuned for a row:
 
 - `fitted`: what most figures are for.
-- `like LIME`: hard labels, no questions, a small penalty: long perturbations that average over a
-  wide neighbourhood as LIME does. LIME's weights are for columns divided by their spread, so our
-  perturbations are compared with them in these units too.
+- `like LIME`: noise, hard labels, no questions, a small penalty: long perturbations that average
+  over a wide neighbourhood as LIME does. LIME's weights are for columns divided by their spread, so
+  our perturbations are compared with them in these units too.
 - `nearest`: the fitted explainer, asked to search around each row for nearer flips.
 - `narrow`: four layers of 64 units in the perturber, not the paper's 100, for speed.
 """
@@ -61,7 +61,7 @@ from xai_adapters.benchmark.environment import environment
 GRID = 400
 LOCAL_SEARCH = 300
 NARROW = {"perturber_widths": (64, 64, 64, 64)}
-LIKE_LIME = {"penalty": 0.02, "soft_labels": False, "query_budget": 0, "batch_size": 256}
+LIKE_LIME = {"penalty": 0.02, "noise": 0.4, "soft_labels": False, "query_budget": 0}
 
 
 @dataclass(frozen=True)

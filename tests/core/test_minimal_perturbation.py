@@ -321,7 +321,8 @@ def plain_fimap(X, labels, n_classes, *, widths, penalty, learning_rate, epochs,
             p = g_of(Z[batch], target)
             length = sum((row**2).sum().sqrt() for row in p) / len(p)
             flip = plain_cross_entropy(plain_network(s, Z[batch] + p), target)
-            adam.step(flip + penalty * length)
+            early = 3 * max(0, 1 - 2 * adam.t / n_steps) ** 2
+            adam.step(flip + (penalty + early) * length)
     with torch.no_grad():
         every = [g_of(Z, torch.full((n,), c)) * spread for c in range(n_classes)]
     return torch.stack(every, dim=1)

@@ -20,6 +20,14 @@ _TEMPERATURES = (1.0, 0.3)
 # How fast the penalty follows the share of rows that flip: e times in a hundred steps.
 _PENALTY_RATE = 0.01
 _PENALTY_FACTORS = (1e-3, 1e3)
+# Rows asked about at the end, to say how many flip; and how far that share may be off by chance.
+_N_MEASURED = 500
+_CHANCE = 0.03
+# Share of the learning rate that is left for the rounds: larger steps would leave behind what the
+# questions were asked about.
+_LATER_RATE = 0.3
+# Added to the penalty when a perturber's fitting begins; gone when half of it is done.
+_EARLY_PENALTY = 3.0
 # What a category beyond `max_categories` costs, in units of one within.
 _EXCESS_COST = 10.0
 # How far beyond the perturbed row the black box is asked: where a longer step would lead.
@@ -96,9 +104,13 @@ class TwoStageFit:
 
     def __post_init__(self) -> None:
         """Keep the rows that are perturbed apart: the pool grows, they do not."""
+        self._own = Pool(self.pool.rows, self.pool.answers)
         self._rows, self._labels = self.pool.rows, self.pool.labels
+        self.validity: float | None = None
         self._penalty_factor = torch.ones((), device=self._rows.device)
         self._temperature = _TEMPERATURES[0]
+        self._progress = 0.0
+        self._learning_rate = self.settings.learning_rate
 
     def run(self, ask: Callable[[Tensor], Tensor] | None, budget: int) -> None:
         """Both stages, and as many rounds of questions as the budget allows.
@@ -109,17 +121,51 @@ class TwoStageFit:
         """
         rounds = self.settings.query_rounds
         self._surrogate_stage(self.settings.epochs)
-        self._perturber_stage(self.settings.epochs)
+        self._perturber_stage(self.settings.epochs, _EARLY_PENALTY)
         if ask is None or budget == 0:
             return
+        n_measured = min(_N_MEASURED, budget // 5)
+        budget -= n_measured
+        best, best_weights = -1.0, self._weights()
         # The rounds together take about half the epochs that the stages before them did, most of
         # them at the end, when the surrogate has learned all that it will.
         epochs, last = (-(-self.settings.epochs // share) for share in (4 * rounds, 4))
+        self._learning_rate *= _LATER_RATE
         for number in range(rounds):
             is_last = number == rounds - 1
             self._ask_around(ask, budget // rounds + (number < budget % rounds))
+            validity = self.history["rounds"].get("validity", [best])[-1]
+            if validity >= best:
+                best, best_weights = validity, self._weights()
             self._surrogate_stage(last if is_last else epochs)
             self._perturber_stage(last if is_last else epochs)
+        if n_measured == 0:
+            return
+        self.validity = self._measure(ask, n_measured)
+        if self.validity < best - _CHANCE:
+            # What was learned last went astray, where nothing had been asked yet.
+            self.validity = best
+            for network, weights in zip(self._networks, best_weights, strict=True):
+                network.load_state_dict(weights)
+
+    def _measure(self, ask: Callable[[Tensor], Tensor], n_rows: int) -> float:
+        """The share of rows that flip the black box, of validation rows if there are some."""
+        networks = self.networks
+        measured = self.validation if len(self.validation.rows) else self._own
+        before, origin = measured.sample(n_rows, self.generator)
+        with torch.no_grad():
+            after = networks.perturbed(before, networks.nearest_other(before, origin))
+        return (ask(after).argmax(dim=1) != origin).double().mean().item()
+
+    @property
+    def _networks(self) -> tuple[nn.Module, nn.Module]:
+        return self.networks.surrogate, self.networks.perturber
+
+    def _weights(self) -> list[dict[str, Tensor]]:
+        return [
+            {name: weight.clone() for name, weight in network.state_dict().items()}
+            for network in self._networks
+        ]
 
     def _ask_around(self, ask: Callable[[Tensor], Tensor], n_questions: int) -> None:
         """Ask about perturbed rows, and about rows on the way to them and just beyond."""
@@ -169,12 +215,20 @@ class TwoStageFit:
         self._descend("surrogate", surrogate, len(rows), n_epochs, step, validation_loss)
         surrogate.requires_grad_(False)
 
-    def _perturber_stage(self, n_epochs: int) -> None:
-        """Equation 3: the loss of another class, drawn anew each time, plus what it costs."""
+    def _perturber_stage(self, n_epochs: int, early_penalty: float = 0.0) -> None:
+        """Equation 3: the loss of another class, drawn anew each time, plus what it costs.
+
+        `early_penalty` is added to the penalty at first, so that changes begin small. Rows near
+        the boundary then find their way across it first, and the others follow theirs. Left free
+        at once, a whole class may be sent the same long way, which no later step mends.
+        """
         networks, settings = self.networks, self.settings
         standardised = networks.standardised(self._rows)
         validation = self.validation.rows, self.validation.labels
         measured = networks.standardised(validation[0])
+
+        def early() -> float:
+            return early_penalty * max(0.0, 1 - 2 * self._progress) ** 2
 
         def loss(
             encoded: Tensor, rows: Tensor, target: Tensor, temperature: float
@@ -184,7 +238,7 @@ class TwoStageFit:
             length, categories = self._costs(rows, perturbed)
             flipped = (logits.detach().argmax(dim=1) == target).float().mean()
             total = self._flip_loss(logits, target) + self._penalty_factor * (
-                settings.penalty * length + settings.category_penalty * categories
+                (settings.penalty + early()) * length + settings.category_penalty * categories
             )
             return total, {"flips": flipped, "length": length, "categories": categories}
 
@@ -279,7 +333,7 @@ class TwoStageFit:
         """Adam with a falling step size, and early stopping if it is asked for."""
         network.train()
         parameters = list(network.parameters())
-        optimizer = torch.optim.Adam(parameters, self.settings.learning_rate, fused=True)
+        optimizer = torch.optim.Adam(parameters, self._learning_rate, fused=True)
         size = self.settings.batch_size or min(max(n_rows // 50, 32), 160)
         n_steps = n_epochs * -(-n_rows // size)
         best, best_weights, n_worse = torch.inf, None, 0
@@ -289,9 +343,8 @@ class TwoStageFit:
             order = torch.randperm(n_rows, generator=self.generator, device=self._rows.device)
             measured: dict[str, list[Tensor]] = {}
             for batch in order.split(size):
-                optimizer.param_groups[0]["lr"] = self.settings.learning_rate * (
-                    1 - taken / n_steps
-                )
+                self._progress = taken / n_steps
+                optimizer.param_groups[0]["lr"] = self._learning_rate * (1 - self._progress)
                 loss, measures = step(batch)
                 for parameter in parameters:
                     parameter.grad = None
