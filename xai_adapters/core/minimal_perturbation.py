@@ -184,7 +184,7 @@ class MinimalPerturbation(FittingSettings):
             black_box: a `BlackBox`, or anything it wraps. It is asked about each row unless
                 `labels` are given, and about `query_budget` perturbed rows.
             labels: the black box's answers for `X`, (n,) classes or (n, K) probabilities; without
-                a black box, all that is known of it. Whole numbers are class numbers.
+                a black box, all that is known of it. To a black box whole numbers are its columns.
 
         Returns:
             The explainer itself.
