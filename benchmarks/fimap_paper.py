@@ -59,7 +59,7 @@ from xai_adapters.benchmark.datasets import data_file, mnist
 from xai_adapters.benchmark.environment import environment
 
 GRID = 400
-LOCAL_SEARCH = 300
+LOCAL_SEARCH = 400
 NARROW = {"perturber_widths": (64, 64, 64, 64)}
 LIKE_LIME = {"penalty": 0.02, "noise": 0.4, "soft_labels": False, "query_budget": 0}
 
@@ -235,9 +235,10 @@ EXPERIMENTS = {
         {
             "scale": "shared",
             "noise": 3.0,
-            "penalty": 0.05,
+            "penalty": 0.04,
             "learning_rate": 1e-3,
             "batch_size": 256,
+            "epochs": 20,
         },
         paper={
             "forest F1": 0.98,
@@ -256,7 +257,7 @@ EXPERIMENTS = {
     ),
     "adult": Experiment(
         draw_adult,
-        {},
+        {"epochs": 15},
         paper=ADULT_PAPER,
         wanted={
             "recovery accuracy": 0.89,
@@ -269,7 +270,7 @@ EXPERIMENTS = {
     ),
     "adult, depth 10": Experiment(
         draw_adult,
-        {},
+        {"epochs": 15},
         paper=ADULT_PAPER,
         wanted={
             "recovery accuracy": 0.98,
