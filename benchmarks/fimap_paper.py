@@ -370,7 +370,8 @@ def in_the_plane(
         explanation = lime.explain_instance(rows[at].numpy(), forest.predict_proba, num_features=2)
         for column, weight in explanation.as_map()[1]:
             weights[at, column] = weight
-    lime_seconds = (time.perf_counter() - start) / len(weights) * 2000
+    some, own = rows[:2000], origin[:2000]
+    lime_seconds = (time.perf_counter() - start) / len(weights) * len(some)
     settings = {**experiment.settings, **LIKE_LIME}
     like_lime = MinimalPerturbation(seed=seed, **settings).fit(training, box)
     for name, fitted in (("", like_lime), (", as the rest was fitted", explainer)):
@@ -382,8 +383,6 @@ def in_the_plane(
         figures[f"cosine to LIME{name}"] = mean(cosine)
         figures[f"cosine to LIME, smallest 10 % left out{name}"] = mean(cosine[large])
 
-    some = rows[:2000]
-    own = origin[:2000]
     forward = seconds(lambda: explainer.perturb(some, 1 - own, origin=own), repeats=50)
     asked = seconds(
         lambda: explainer.perturb(some, origin=own, black_box=box, check=True), repeats=1
@@ -393,14 +392,14 @@ def in_the_plane(
     narrow_found = narrow.perturb(rows, origin=origin, black_box=box)
     fit_seconds = seconds(lambda: explainer.fit(training, box), repeats=1)
     return figures | {
-        "explain 2,000 rows, seconds": forward,
-        "explain 2,000 rows with the check, seconds": asked,
-        "LIME, 2,000 rows, seconds": lime_seconds,
+        f"explain {len(some):,} rows, seconds": forward,
+        f"explain {len(some):,} rows with the check, seconds": asked,
+        f"LIME, {len(some):,} rows, seconds": lime_seconds,
         "LIME over the forward pass": lime_seconds / forward,
         "LIME over the forward pass, narrow": lime_seconds / narrow_forward,
         "validity as fitted, narrow": mean(narrow_found.success),
         "LIME over the check": lime_seconds / asked,
-        "break-even, rows": fit_seconds / (lime_seconds / 2000 - forward / 2000),
+        "break-even, rows": fit_seconds / ((lime_seconds - forward) / len(some)),
     }
 
 
