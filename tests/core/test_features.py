@@ -609,6 +609,8 @@ def test_dataframes_become_rows_and_rows_dataframes():
     testing.assert_frame_equal(
         schema.to_dataframe(rows),
         frame.astype({"job": object, "age": "int64", "income": "float32"}),
+        # Text is an object to pandas 2 and a string to pandas 3.
+        check_dtype=False,
     )
     fractions = rows + torch.eye(1, 9) / 2
     assert schema.to_dataframe(fractions)["age"].tolist() == [30.5, 41.5, 58.5]
@@ -671,7 +673,10 @@ def test_a_column_that_is_no_feature_is_named(case):
             {"income": np.array(["2020-01-01"] * 3, dtype="datetime64[ns]")},
             r"income: row 0 is Timestamp\('2020-01-01.*, not a finite number",
         ),
-        ({"town": ["york", "bath", None]}, "town: row 2 is None, none of the categories 'bath'"),
+        (
+            {"town": ["york", "bath", None]},
+            "town: row 2 is (None|nan), none of the categories 'bath'",
+        ),
         ({"town": ["york", "rome", "x"]}, "town: row 1 is 'rome', none of .* 'bath', 'york'"),
     ],
 )

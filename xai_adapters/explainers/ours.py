@@ -47,7 +47,7 @@ def fimap(subject: Subject) -> Explainer:
     )
     settings: dict[str, Any] = {}
     if subject.kind == "image":
-        settings = {"scale": "shared", "noise": 1.0, "learning_rate": 1e-3}
+        settings = {"scale": "shared", "noise": 1.0}
     solver = MinimalPerturbation(seed=subject.seed, **settings)
     return FIMAPExplainer(solver.fit(rows, box))
 
