@@ -394,7 +394,7 @@ def test_the_networks_of_the_best_round_are_kept():
 
     fit = numbered_fit(400, epochs=3, query_rounds=2)
     fit._labels = torch.zeros_like(fit._labels)
-    fit._own.answers = one_hot(fit._labels, 2).float()
+    fit.own.answers = one_hot(fit._labels, 2).float()
     kept = []
     remember = fit._weights
     fit._weights = lambda: kept.append(remember()) or kept[-1]

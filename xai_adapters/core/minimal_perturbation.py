@@ -236,17 +236,15 @@ class MinimalPerturbation(FittingSettings):
             return box.probabilities(schema.decode(some).to(rows.dtype))
 
         budget = len(rows) if self.query_budget is None else self.query_budget
-        own = Pool(fitted_to.rows, fitted_to.answers)
         fit = TwoStageFit(networks, self, fitted_to, validation, generator)
         with torch.enable_grad():
             fit.run(ask if box else None, budget)
         for network in (networks.surrogate, networks.perturber):
             network.freeze()
-        measured = validation if len(validation.rows) else own
         with torch.no_grad():
-            networks = networks.with_reference(*own.sample(_N_REFERENCE, generator))
-            found = networks.surrogate_class(measured.rows)
-            recovery = (found == measured.labels).double().mean().item()
+            networks = networks.with_reference(*fit.own.sample(_N_REFERENCE, generator))
+            found = networks.surrogate_class(fit.measured.rows)
+            recovery = (found == fit.measured.labels).double().mean().item()
         # Published only now: a fit that is broken off leaves the earlier one usable.
         self._fitted, self.history, self.n_classes = networks, fit.history, n_classes
         self.recovery_accuracy, self.validity = recovery, fit.validity

@@ -104,7 +104,7 @@ class TwoStageFit:
 
     def __post_init__(self) -> None:
         """Keep the rows that are perturbed apart: the pool grows, they do not."""
-        self._own = Pool(self.pool.rows, self.pool.answers)
+        self.own = Pool(self.pool.rows, self.pool.answers)
         self._rows, self._labels = self.pool.rows, self.pool.labels
         self.validity: float | None = None
         self._penalty_factor = torch.ones((), device=self._rows.device)
@@ -149,23 +149,24 @@ class TwoStageFit:
                 network.load_state_dict(weights)
 
     def _measure(self, ask: Callable[[Tensor], Tensor], n_rows: int) -> float:
-        """The share of rows that flip the black box, of validation rows if there are some."""
+        """The share of measured rows that flip the black box once they are perturbed."""
         networks = self.networks
-        measured = self.validation if len(self.validation.rows) else self._own
-        before, origin = measured.sample(n_rows, self.generator)
+        before, origin = self.measured.sample(n_rows, self.generator)
         with torch.no_grad():
             after = networks.perturbed(before, networks.nearest_other(before, origin))
         return (ask(after).argmax(dim=1) != origin).double().mean().item()
+
+    @property
+    def measured(self) -> Pool:
+        """The rows to measure on: those for validation, or the fitted ones if there are none."""
+        return self.validation if len(self.validation.rows) else self.own
 
     @property
     def _networks(self) -> tuple[nn.Module, nn.Module]:
         return self.networks.surrogate, self.networks.perturber
 
     def _weights(self) -> list[dict[str, Tensor]]:
-        return [
-            {name: weight.clone() for name, weight in network.state_dict().items()}
-            for network in self._networks
-        ]
+        return [_copied_weights(network) for network in self._networks]
 
     def _ask_around(self, ask: Callable[[Tensor], Tensor], n_questions: int) -> None:
         """Ask about perturbed rows, and about rows on the way to them and just beyond."""
@@ -369,7 +370,7 @@ class TwoStageFit:
             now = float(means["validation_loss"])
             if now < best:
                 best, n_worse = now, 0
-                best_weights = {key: value.clone() for key, value in network.state_dict().items()}
+                best_weights = _copied_weights(network)
             else:
                 n_worse += 1
                 if n_worse == self.settings.patience:
@@ -404,6 +405,10 @@ class TwoStageFit:
     def _record(self, stage: str, **values: float | Tensor) -> None:
         for name, value in values.items():
             self.history[stage].setdefault(name, []).append(float(value))
+
+
+def _copied_weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.clone() for name, weight in network.state_dict().items()}
 
 
 def _between(first: float, last: float, epoch: int, n_epochs: int) -> float:
