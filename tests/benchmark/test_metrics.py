@@ -53,9 +53,9 @@ def _perturbation() -> Perturbation:
         perturbed=row + 1,
         origin=torch.tensor([0]),
         target=torch.tensor([1]),
-        length=torch.tensor([2**0.5]),
         success=None,
         queries=0,
+        _length=lambda: (row + 1).norm(dim=1),
         _surrogate_class=lambda rows: (rows[:, 0] > 0.5).long(),
     )
 
