@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_adapters.core.black_box import BlackBox
+from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import Perturbation
 from xai_adapters.errors import NotApplicableError, UnknownNameError
 
@@ -34,6 +35,8 @@ class Subject:
         kind: whether rows are (n, channels, height, width) images in [0, 1] or (n, d) tables.
         fill: the value that a masked pixel takes in the metric; None for a table, which has none.
         seed: of whatever the explainer draws.
+        schema: what a table's columns are and how each may change; None where they are numbers
+            that are free to.
     """
 
     model: Any
@@ -41,6 +44,7 @@ class Subject:
     kind: Literal["image", "tabular"]
     fill: float | None
     seed: int = 0
+    schema: FeatureSchema | None = None
 
     def network(self) -> nn.Module:
         """The model, if it has gradients.
@@ -94,6 +98,21 @@ class CounterfactualExplainer(Explainer, Protocol):
         """Rows, flattened to (n, d), perturbed to leave the classes `origin` (n,)."""
 
 
+@runtime_checkable
+class CounterfactualGenerator(Protocol):
+    """What the maker of an entry of kind "counterfactual" returns."""
+
+    def counterfactuals(self, rows: Tensor, origin: Tensor) -> Tensor:
+        """Rows (n, d) changed to leave the classes `origin` (n,); unchanged where none is found."""
+
+
+@dataclass(frozen=True)
+class FunctionGenerator:
+    """A counterfactual generator that is one function of rows and their classes."""
+
+    counterfactuals: Callable[[Tensor, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class FunctionExplainer:
     """An explainer that is one function of rows and targets."""
@@ -108,33 +127,37 @@ class ExplainerEntry:
     Args:
         name: what it is called on the command line and in results.
         summary: what it computes, in one line.
-        make: a function of a `Subject` that returns an `Explainer`, or "module:function"; it
-            raises `NotApplicableError` with the reason where the explainer cannot serve.
+        make: a function of a `Subject` that returns an `Explainer` (for that kind a
+            `CounterfactualGenerator`), or "module:function"; it raises `NotApplicableError` with
+            the reason where the explainer cannot serve.
         baseline: what "absent" means to it: "none", "black", "mask" (the subject's fill), "data".
         rank_by: whether a feature is relevant by its score's "value" or by its "magnitude".
+        kind: "attribution" for scores of features, "counterfactual" for changed rows.
         block_size: rows given at once; None for all. Small for those that loop over rows anyway,
             so that a time limit and a progress bar can act between them.
     """
 
     name: str
     summary: str
-    make: str | Callable[[Subject], Explainer]
+    make: str | Callable[[Subject], Any]
     baseline: Literal["none", "black", "mask", "data"] = "none"
     rank_by: Literal["value", "magnitude"] = "value"
+    kind: Literal["attribution", "counterfactual"] = "attribution"
     block_size: int | None = None
 
-    def load(self) -> Callable[[Subject], Explainer]:
+    def load(self) -> Callable[[Subject], Any]:
         """Import the maker, so that making an explainer can be timed apart from importing it."""
         if not isinstance(self.make, str):
             return self.make
         module, _, name = self.make.partition(":")
-        maker: Callable[[Subject], Explainer] = getattr(importlib.import_module(module), name)
+        maker: Callable[[Subject], Any] = getattr(importlib.import_module(module), name)
         return maker
 
 
-def explainer_names() -> list[str]:
-    """Names of all registered explainers: ours, the comparators, then those of entry points."""
-    return [*_BUILT_IN, *(name for name in _from_entry_points() if name not in _BUILT_IN)]
+def explainer_names(kind: str | None = None) -> list[str]:
+    """Names of all explainers, or those of a kind: ours, the comparators, those of entry points."""
+    names = [*_BUILT_IN, *(name for name in _from_entry_points() if name not in _BUILT_IN)]
+    return [name for name in names if kind is None or explainer_entry(name).kind == kind]
 
 
 def explainer_entry(name: str) -> ExplainerEntry:

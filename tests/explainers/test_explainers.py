@@ -65,7 +65,7 @@ def explained(name: str, subject: Subject, n: int = 3) -> tuple[Tensor, Tensor, 
     return explainer_entry(name).load()(subject).explain(rows, target), rows, target
 
 
-@pytest.mark.parametrize("name", explainer_names())
+@pytest.mark.parametrize("name", explainer_names("attribution"))
 def test_image_scores_are_shaped_like_the_images_and_finite(name: str):
     scores, rows, _ = explained(name, image_subject())
     assert scores.shape == rows.shape
@@ -74,7 +74,7 @@ def test_image_scores_are_shaped_like_the_images_and_finite(name: str):
     assert torch.equal(scores, again)
 
 
-@pytest.mark.parametrize("name", sorted(set(explainer_names()) - {"random", "lime_tabular"}))
+@pytest.mark.parametrize("name", sorted(set(explainer_names("attribution")) - {"random", "lime_tabular"}))
 def test_irrelevant_pixels_are_less_relevant(name: str):
     scores, _, _ = explained(name, image_subject())
     relevance = scores.abs() if explainer_entry(name).rank_by == "magnitude" else scores
@@ -84,7 +84,7 @@ def test_irrelevant_pixels_are_less_relevant(name: str):
         assert relevance[..., 2:].abs().mean() < 0.3 * relevance[..., :2].abs().mean()
 
 
-@pytest.mark.parametrize("name", explainer_names())
+@pytest.mark.parametrize("name", explainer_names("attribution"))
 def test_tables_are_explained_or_refused_with_the_reason(name: str):
     subject = table_subject()
     if name in NEED_GRADIENTS | NEED_IMAGES:

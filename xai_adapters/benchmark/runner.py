@@ -117,7 +117,7 @@ def run_benchmark(
 
 def check_request(explainers: Sequence[str] | None, time_limit: float) -> list[ExplainerEntry]:
     """The explainers asked for, each once; raises what `run_benchmark` would."""
-    names = explainer_names() if explainers is None else explainers
+    names = explainer_names("attribution") if explainers is None else explainers
     entries = [explainer_entry(name) for name in dict.fromkeys(names)]
     if not entries:
         raise InvalidInputError("no explainers were named; leave them out to compare all")
