@@ -22,7 +22,6 @@ Each figure is reached with settings that are printed beside it, and none is tun
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import resource
@@ -50,14 +49,13 @@ from torch.nn.functional import cosine_similarity
 
 from xai_adapters import (
     BlackBox,
-    Categorical,
-    Continuous,
     FeatureSchema,
     MinimalPerturbation,
     Perturbation,
 )
-from xai_adapters.benchmark.datasets import data_file, mnist
+from xai_adapters.benchmark.datasets import mnist
 from xai_adapters.benchmark.environment import environment
+from xai_adapters.benchmark.tables import adult
 
 GRID = 400
 LOCAL_SEARCH = 400
@@ -124,50 +122,11 @@ def draw_mnist(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, FeatureSchema
     )
 
 
-# fmt: off
-ADULT_COLUMNS = (
-    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation",
-    "relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week",
-    "native-country", "income",
-)
-# fmt: on
-ADULT_NUMBERS = ("age", "education-num", "hours-per-week")
-ADULT_CATEGORIES = ("workclass", "marital-status", "occupation", "race", "sex")
-
-
 def draw_adult(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, FeatureSchema]:
     """Adult as the paper prepares it: six columns dropped, balanced, 17,133 of 22,844 to fit."""
-    people = []
-    for name in ("adult.data", "adult.test"):
-        with data_file(f"adult/{name}").open(newline="", encoding="utf-8") as file:
-            for line in csv.reader(file, skipinitialspace=True):
-                if len(line) == len(ADULT_COLUMNS):
-                    people.append(dict(zip(ADULT_COLUMNS, line, strict=True)))
-    kept = (*ADULT_NUMBERS, *ADULT_CATEGORIES)
-    people = [person for person in people if all(person[name] != "?" for name in kept)]
-    rich = np.array([person["income"].startswith(">50K") for person in people])
-    random = np.random.default_rng(seed)
-    poor = random.choice(np.flatnonzero(~rich), rich.sum(), replace=False)
-    chosen = random.permutation(np.concatenate((np.flatnonzero(rich), poor)))
-    numbers = np.array([[float(person[name]) for name in ADULT_NUMBERS] for person in people])
-    features: list[Continuous | Categorical] = [
-        Continuous(name, at, lower=low, upper=high, integer=True)
-        for at, (name, low, high) in enumerate(
-            zip(ADULT_NUMBERS, numbers.min(axis=0), numbers.max(axis=0), strict=True)
-        )
-    ]
-    columns = [numbers]
-    width = len(features)
-    for name in ADULT_CATEGORIES:
-        values = [person[name] for person in people]
-        categories = sorted(set(values))
-        columns.append(np.eye(len(categories))[[categories.index(value) for value in values]])
-        features.append(
-            Categorical(name, tuple(categories), tuple(range(width, width + len(categories))))
-        )
-        width += len(categories)
-    X = np.concatenate(columns, axis=1)[chosen]
-    return *_halves(X, rich[chosen].astype(int), 17_133), FeatureSchema(features)
+    table = adult(seed)
+    n = table.n_training
+    return table.rows[:n], table.rows[n:], table.labels[:n], table.labels[n:], table.schema
 
 
 def _halves(

@@ -61,6 +61,13 @@ def _benchmark_command(typer: Any) -> Any:
         time_limit: Annotated[
             float, typer.Option(help="Seconds after which an explainer gets no further rows.")
         ] = 300.0,
+        model: Annotated[
+            str | None,
+            typer.Option(help="Of a counterfactual task: forest, boosting, mlp, tree or linear."),
+        ] = None,
+        seeds: Annotated[
+            int, typer.Option(help="How often each counterfactual explainer is made and asked.")
+        ] = 1,
     ) -> None:
         """Compare explainers on a task: a table, results.json, rows.parquet, report.html."""
         from rich.console import Console
@@ -68,19 +75,26 @@ def _benchmark_command(typer: Any) -> Any:
         from xai_adapters.benchmark.output import prepare_folder, write_results
         from xai_adapters.benchmark.runner import check_request, run_benchmark
         from xai_adapters.benchmark.table import print_table
-        from xai_adapters.benchmark.tasks import load_task
+        from xai_adapters.benchmark.tasks import load_task, task_entry
 
         names = None
         if explainers is not None:
             names = [name.strip() for name in explainers.split(",") if name.strip()]
         # Told now, before a model is trained.
-        check_request(names, time_limit)
+        check_request(task_entry(task).compares, names, time_limit, seeds)
         folder = out or Path("xai-results") / task
-        loaded = load_task(task, limit=limit, seed=seed, device=device, progress=True)
+        loaded = load_task(task, limit=limit, seed=seed, device=device, progress=True, model=model)
         if mask_value is not None:
             loaded = replace(loaded, mask_value=mask_value)
         prepare_folder(folder)
-        results = run_benchmark(loaded, names, seed=seed, time_limit=time_limit, show_progress=True)
+        results = run_benchmark(
+            loaded,
+            names,
+            seed=seed,
+            n_seeds=seeds,
+            time_limit=time_limit,
+            show_progress=True,
+        )
         report = write_results(results, folder)
         console = Console()
         print_table(results, console)

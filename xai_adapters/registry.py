@@ -203,6 +203,18 @@ _BUILT_IN = {
             "invariant_box", "Maximal invariant perturbation: how little a feature may move",
             "invariant_box", block_size=10,
         ),
+        ExplainerEntry(
+            "fimap_as_fitted", "FIMAP's counterfactuals: one forward pass", "fimap_as_fitted",
+            kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "fimap_check", "FIMAP, each step as short as the model allows", "fimap_check",
+            kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "fimap_put_back", "FIMAP with the check, needless changes undone", "fimap_put_back",
+            kind="counterfactual",
+        ),
     ),
     **_in(
         "captum_methods",

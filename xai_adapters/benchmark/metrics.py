@@ -17,6 +17,9 @@ from xai_adapters.core.minimal_perturbation import Perturbation
 
 CURVE = "masking_curve"
 MASKED_SHARES = (0.3, 0.5, 0.7)
+# Added to a metric's name where it is measured on rows for which every explainer succeeded.
+COMMON = "_common"
+COMPARED_IN_COMMON = ("changed_features", "l1", "l2")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,75 @@ METRICS = {
         True,
         "counterfactual",
     ),
+    **{
+        name: Metric(
+            title,
+            f"{description} Over the rows that changed their class.",
+            better,
+            "counterfactual",
+            unit,
+        )
+        for name, (title, description, better, unit) in {
+            "changed_features": ("features changed", "How many features changed.", False, ""),
+            "changed_categories": (
+                "categories changed",
+                "How many of them are categories.",
+                False,
+                "",
+            ),
+            "l1": ("L1", "Sum of the numbers' changes in standard deviations.", False, "sd"),
+            "l1_mad": (
+                "L1 / MAD",
+                "Sum of the numbers' changes in median absolute deviations.",
+                False,
+                "",
+            ),
+            "l2": ("L2", "Euclidean length of the numbers' changes.", False, "sd"),
+            "linf": ("L∞", "Largest change of a number.", False, "sd"),
+            "removable_changes": (
+                "removable",
+                "How many changed features can be put back, each alone, without losing "
+                "the new class.",
+                False,
+                "",
+            ),
+            "neighbour_distance": (
+                "to neighbours",
+                "Mean distance to the five nearest training rows of the class that "
+                "was reached; small is plausible.",
+                False,
+                "",
+            ),
+            "log_density": (
+                "log density",
+                "Logarithm of a kernel estimate of the density of training rows of "
+                "the class that was reached; large is plausible.",
+                True,
+                "",
+            ),
+        }.items()
+    },
+    "violations": Metric(
+        "violations",
+        "How many features of a row break what the schema allows: immutable, out of bounds, the "
+        "wrong way, not one-hot.",
+        False,
+        "counterfactual",
+    ),
+    **{
+        name + COMMON: Metric(
+            f"{title}, common rows",
+            "The same over the rows for which every explainer of at least half validity succeeded.",
+            False,
+            "counterfactual",
+            unit,
+        )
+        for name, title, unit in (
+            ("changed_features", "features changed", ""),
+            ("l1", "L1", "sd"),
+            ("l2", "L2", "sd"),
+        )
+    },
 }
 
 

@@ -8,8 +8,9 @@ normalising layer of our own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from xai_adapters.core.progress import progress as with_progress
 from xai_adapters.errors import InvalidInputError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -159,24 +162,62 @@ def train_small_conv_net(
     *,
     n_classes: int = 10,
     epochs: int,
-    batch_size: int = 64,
     learning_rate: float = 3e-3,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> SmallConvNet:
-    """Train a `SmallConvNet` with Adam and a learning rate that falls to zero.
-
-    The global random state is left as found.
+    """Train a `SmallConvNet`.
 
     Args:
         images: (n, 1, size, size) in [0, 1].
         labels: (n,) int64 classes.
         n_classes: number of logits.
         epochs: passes over the images.
-        batch_size: images a step.
         learning_rate: of the first step.
         seed: of the initial weights and of the order of the images.
+        device: where to train.
+        progress: show a bar.
+
+    Returns:
+        The network on `device`, in eval mode.
+    """
+    return trained(
+        lambda: SmallConvNet(images.shape[-1], n_classes),
+        images,
+        labels,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+
+
+def trained(
+    make: Callable[[], Network],
+    rows: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> Network:
+    """Train a classifier with Adam and a learning rate that falls to zero.
+
+    The global random state is left as found.
+
+    Args:
+        make: gives the network, its weights drawn from torch's random state.
+        rows: (n, ...) what it is given.
+        labels: (n,) int64 classes.
+        epochs: passes over the rows.
+        batch_size: rows a step.
+        learning_rate: of the first step.
+        seed: of the initial weights and of the order of the rows.
         device: where to train.
         progress: show a bar.
 
@@ -187,18 +228,18 @@ def train_small_conv_net(
     # every accelerator, whose state would then have to be saved and put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = SmallConvNet(images.shape[-1], n_classes)
+        network = make()
     network.to(device)
-    images, labels = images.to(device), labels.to(device)
+    rows, labels = rows.to(device), labels.to(device)
     generator = torch.Generator().manual_seed(seed)
-    order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(epochs)])
+    order = torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(epochs)])
     batches = with_progress(order.to(device).split(batch_size), "training", progress)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, start_factor=1.0, end_factor=0.0, total_iters=-(-len(order) // batch_size)
     )
     for batch in batches:
-        nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+        nn.functional.cross_entropy(network(rows[batch]), labels[batch]).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

@@ -17,6 +17,7 @@ class ExplainerRun:
     """How one explainer fared: its settings, its seconds, and why there are no scores if so.
 
     `n_rows` is how many rows it explained within the time limit, out of those asked for.
+    `costs` are further figures by name: rows asked of the model, latencies, and the like.
     `matches_mask` tells whether `baseline` is the colour that the masking curve paints; None where
     there is no baseline.
     """
@@ -31,6 +32,7 @@ class ExplainerRun:
     explain_seconds: float = 0.0
     n_rows: int = 0
     matches_mask: bool | None = None
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def seconds_per_row(self) -> float | None:

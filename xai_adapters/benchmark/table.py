@@ -139,8 +139,42 @@ def cost_columns(results: Results) -> list[Column]:
         # An explainer cut off by the time limit would win the time for all rows.
         better = None if title == "all rows" else False
         columns.append(Column(title, _mark_best(cells, better), better, description))
+    for cost, (title, description, write) in _COSTS.items():
+        known = {run.name: finite(run.costs.get(cost)) for run in _ran(results)}
+        if any(value is not None for value in known.values()):
+            cells = {name: Cell(value, write(value)) for name, value in known.items()}
+            columns.append(Column(title, _mark_best(cells, None), None, description))
     rows = {run.name: Cell(run.n_rows, f"{run.n_rows:,}") for run in _ran(results)}
     return [*columns, Column("rows", rows, None, "Rows explained within the time limit")]
+
+
+# What runs of counterfactual explainers cost besides.
+_COSTS: dict[str, tuple[str, str, Callable[[float | None], str]]] = {
+    "fit_queries": ("fit asked", "Rows the model was asked about to fit", format_number),
+    "queries_per_row": (
+        "row asked",
+        "Rows the model was asked about to explain one",
+        format_number,
+    ),
+    "most_queries_of_a_row": (
+        "most asked",
+        "Most rows asked about for one of the rows that were explained alone",
+        format_number,
+    ),
+    "own_seconds_per_row": ("own", "Time for a row without the model's", format_seconds),
+    "latency_p50": ("alone p50", "Median time to explain one row alone", format_seconds),
+    "latency_p95": ("alone p95", "95th percentile of it", format_seconds),
+    "own_latency_p50": (
+        "alone, own",
+        "Median time of a row alone without the model's",
+        format_seconds,
+    ),
+    "break_even_rows": (
+        "break-even",
+        "Rows from which FIMAP with the check, its fit included, takes less time",
+        format_number,
+    ),
+}
 
 
 def ranked(results: Results) -> list[ExplainerRun]:

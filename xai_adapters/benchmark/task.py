@@ -10,6 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from xai_adapters.core.features import FeatureSchema
+
+Comparison = Literal["attribution", "counterfactual"]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -28,6 +32,8 @@ class Task:
         class_names: one name for each column of the model's output.
         mask_value: what a masked feature is set to (images: 0.5 is gray).
         feature_names: one name for each column (tabular).
+        schema: for a table whose counterfactuals are compared: what the columns are, and how each
+            feature may change.
         facts: what was measured when the task was made (the model's accuracy, say).
     """
 
@@ -41,6 +47,12 @@ class Task:
     mask_value: float = 0.5
     feature_names: tuple[str, ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
+    schema: FeatureSchema | None = None
+
+    @property
+    def compares(self) -> Comparison:
+        """What explainers are compared in: scores of features, or counterfactuals."""
+        return "attribution" if self.schema is None else "counterfactual"
 
     @property
     def differentiable(self) -> bool:

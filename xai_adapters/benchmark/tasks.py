@@ -14,7 +14,10 @@ from torch import Tensor
 
 from xai_adapters.benchmark import datasets
 from xai_adapters.benchmark.networks import SqueezeNet, predict, train_small_conv_net
-from xai_adapters.benchmark.task import Task
+from xai_adapters.benchmark.table_models import MODELS, fit_model
+from xai_adapters.benchmark.tables import TABLES, Table
+from xai_adapters.benchmark.task import Comparison, Task
+from xai_adapters.core.black_box import BlackBox
 from xai_adapters.errors import InvalidInputError, UnknownNameError, require
 
 DIGITS = tuple(str(digit) for digit in range(10))
@@ -30,6 +33,7 @@ class Setup:
         seed: of everything drawn: data, split, initial weights and the order of the rows.
         device: where the model is trained and stays.
         progress: show a bar while training.
+        model: the name of the model, where there is a choice.
     """
 
     name: str
@@ -37,15 +41,27 @@ class Setup:
     seed: int
     device: torch.device
     progress: bool
+    model: str
 
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A line of `TASKS`: how to make a task, and how many rows to explain unless told."""
+    """A line of `TASKS`.
+
+    Args:
+        description: data and model in one sentence.
+        limit: rows to explain unless told.
+        make: makes the task with every row that may be explained.
+        compares: what explainers are compared in.
+        models: the models there is a choice of, the first by default; none where there is no
+            choice.
+    """
 
     description: str
     limit: int
     make: Callable[[Setup], Task]
+    compares: Comparison = "attribution"
+    models: tuple[str, ...] = ()
 
 
 TASKS: dict[str, TaskEntry] = {}
@@ -63,6 +79,17 @@ def task(
     return register
 
 
+def task_entry(name: str) -> TaskEntry:
+    """The task of that name.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    if name not in TASKS:
+        raise UnknownNameError("task", name, TASKS)
+    return TASKS[name]
+
+
 def load_task(
     name: str,
     *,
@@ -70,6 +97,7 @@ def load_task(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
+    model: str | None = None,
 ) -> Task:
     """Make a task, training its model where it has one to train.
 
@@ -81,19 +109,24 @@ def load_task(
         seed: of everything drawn.
         device: where the rows are, and the model if it is a torch module.
         progress: show a bar while training.
+        model: the model to explain, for a task that has a choice of them.
 
     Raises:
-        UnknownNameError: if there is no such task.
-        InvalidInputError: if the limit is below 1 or torch cannot use the device.
+        UnknownNameError: if there is no such task, or the task has no such model.
+        InvalidInputError: if the limit is below 1, torch cannot use the device, or a model is
+            named where there is no choice.
         MissingDataError: if the task needs a data file that is not there.
     """
-    if name not in TASKS:
-        raise UnknownNameError("task", name, TASKS)
-    entry = TASKS[name]
+    entry = task_entry(name)
     limit = entry.limit if limit is None else limit
     if limit < 1:
         raise InvalidInputError(f"limit must be at least 1 row, not {limit}")
-    setup = Setup(name, entry.description, seed, _usable(device), progress)
+    if model is not None and not entry.models:
+        raise InvalidInputError(f"the task {name} has one model; leave --model out")
+    if model is not None and model not in entry.models:
+        raise UnknownNameError("model", model, entry.models)
+    chosen = model or (entry.models[0] if entry.models else "")
+    setup = Setup(name, entry.description, seed, _usable(device), progress, chosen)
     made = entry.make(setup)
     return replace(
         made,
@@ -203,6 +236,36 @@ def _imagenet_animals(setup: Setup) -> Task:
             ),
         },
     )
+
+
+def _counterfactuals(name: str, description: str, make: Callable[[int], Table]) -> TaskEntry:
+    """The task of finding counterfactuals in a table, with any of the models."""
+
+    def make_task(setup: Setup) -> Task:
+        table = make(setup.seed)
+        model = fit_model(setup.model, table, setup.seed)
+        if isinstance(model, torch.nn.Module):
+            model.to(setup.device)
+        n = table.n_training
+        held_out = table.rows[n:]
+        found = BlackBox(model).labels(held_out.to(setup.device)).cpu()
+        return Task(
+            setup.name,
+            f"{setup.description}: {setup.model}",
+            "tabular",
+            model,
+            rows=held_out,
+            background=table.rows[:n],
+            class_names=table.class_names,
+            feature_names=table.schema.names,
+            facts={"accuracy": _share(found == table.labels[n:])},
+            schema=table.schema,
+        )
+
+    return TaskEntry(description, 200, make_task, "counterfactual", tuple(MODELS))
+
+
+TASKS.update((name, _counterfactuals(name, *entry)) for name, entry in TABLES.items())
 
 
 def _order(n: int, seed: int) -> Tensor:

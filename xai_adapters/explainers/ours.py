@@ -12,7 +12,13 @@ from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.invariant_box import InvariantBox
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation, Perturbation
 from xai_adapters.errors import NotApplicableError
-from xai_adapters.registry import Explainer, FunctionExplainer, Subject
+from xai_adapters.registry import (
+    CounterfactualGenerator,
+    Explainer,
+    FunctionExplainer,
+    FunctionGenerator,
+    Subject,
+)
 
 # A perturber has 100 weights a column on either side, and has to see rows to fit them.
 _MOST_COLUMNS = 10_000
@@ -50,6 +56,37 @@ def fimap(subject: Subject) -> Explainer:
         settings = {"scale": "shared", "noise": 1.0}
     solver = MinimalPerturbation(seed=subject.seed, **settings)
     return FIMAPExplainer(solver.fit(rows, box))
+
+
+def fimap_as_fitted(subject: Subject) -> CounterfactualGenerator:
+    """FIMAP's counterfactuals from one forward pass; the model is asked nothing more."""
+    return _counterfactuals(subject, check=False)
+
+
+def fimap_check(subject: Subject) -> CounterfactualGenerator:
+    """FIMAP, and the shortest step along each perturbation that flips the model."""
+    return _counterfactuals(subject, check=True)
+
+
+def fimap_put_back(subject: Subject) -> CounterfactualGenerator:
+    """FIMAP with the check, and each change undone that is not needed."""
+    return _counterfactuals(subject, check=True, put_back=True)
+
+
+def _counterfactuals(
+    subject: Subject, *, check: bool, put_back: bool = False
+) -> CounterfactualGenerator:
+    box = BlackBox(subject.model)
+    solver = MinimalPerturbation(schema=subject.schema, seed=subject.seed)
+    solver.fit(subject.background, box)
+
+    def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
+        found = solver.perturb(
+            rows, origin=origin, black_box=box if check else None, check=check, put_back=put_back
+        )
+        return found.perturbed
+
+    return FunctionGenerator(counterfactuals)
 
 
 def invariant_box(subject: Subject) -> Explainer:
