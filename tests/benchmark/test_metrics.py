@@ -1,12 +1,23 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xai_adapters.benchmark.counterfactual_quality import Reference, quality
 from xai_adapters.benchmark.masking_curve import THRESHOLDS
-from xai_adapters.benchmark.metrics import METRICS, cosine, counterfactual_metrics, masking_metrics
+from xai_adapters.benchmark.metrics import (
+    COMMON,
+    COMPARED_IN_COMMON,
+    METRICS,
+    cosine,
+    counterfactual_metrics,
+    masking_metrics,
+)
 from xai_adapters.benchmark.statistics import bootstrap_interval, standard_error
+from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import Perturbation
 
 FLAGS = st.lists(st.booleans(), min_size=len(THRESHOLDS), max_size=len(THRESHOLDS))
@@ -27,7 +38,14 @@ def test_masking_metrics_read_the_curve(curves: list[list[bool]]):
 def test_every_recorded_metric_has_its_facts():
     recorded = {*masking_metrics(torch.zeros(1, 21)), "masking_curve", "cosine_to_lime"}
     recorded |= set(counterfactual_metrics(_perturbation(), torch.tensor([0]), torch.tensor([1])))
+    recorded |= set(quality(*_one_row())) | {name + COMMON for name in COMPARED_IN_COMMON}
     assert recorded == set(METRICS)
+
+
+def _one_row() -> tuple[Any, ...]:
+    rows = torch.tensor([[0.0], [1.0]])
+    reference = Reference(FeatureSchema.all_continuous(1), rows, torch.tensor([0, 1]))
+    return reference, rows[:1], rows[1:], torch.tensor([0]), lambda some: (some[:, 0] > 0.5).long()
 
 
 def test_cosine_of_parallel_opposite_and_empty_scores():

@@ -43,6 +43,8 @@ class Reference:
     @cached_property
     def deviation(self) -> Tensor:
         """(c,) standard deviation of each number; 1 for a constant."""
+        if not self._c:
+            return self.encoded.new_ones(0)
         spread = self.encoded[:, : self._c].std(dim=0)
         return torch.where(spread > 0, spread, 1.0)
 

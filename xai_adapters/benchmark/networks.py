@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -157,41 +157,10 @@ def fold_normalisation(conv: nn.Conv2d, mean: Sequence[float], std: Sequence[flo
 
 
 def train_small_conv_net(
-    images: Tensor,
-    labels: Tensor,
-    *,
-    n_classes: int = 10,
-    epochs: int,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: bool = False,
+    images: Tensor, labels: Tensor, *, n_classes: int = 10, **how: Any
 ) -> SmallConvNet:
-    """Train a `SmallConvNet`.
-
-    Args:
-        images: (n, 1, size, size) in [0, 1].
-        labels: (n,) int64 classes.
-        n_classes: number of logits.
-        epochs: passes over the images.
-        learning_rate: of the first step.
-        seed: of the initial weights and of the order of the images.
-        device: where to train.
-        progress: show a bar.
-
-    Returns:
-        The network on `device`, in eval mode.
-    """
-    return trained(
-        lambda: SmallConvNet(images.shape[-1], n_classes),
-        images,
-        labels,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=device,
-        progress=progress,
-    )
+    """Train a `SmallConvNet` of so many classes on images (n, 1, size, size), as `trained` does."""
+    return trained(lambda: SmallConvNet(images.shape[-1], n_classes), images, labels, **how)
 
 
 def trained(

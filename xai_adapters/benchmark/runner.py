@@ -94,7 +94,7 @@ def check_request(
     for entry in entries:
         if entry.kind != compares:
             raise InvalidInputError(
-                f"{entry.name} is a {entry.kind} explainer, and this task compares {compares}s: "
+                f"{entry.name} makes {entry.kind}s, and this task compares {compares}s: "
                 f"{', '.join(explainer_names(compares))}"
             )
     if time_limit <= 0:

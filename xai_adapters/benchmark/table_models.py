@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,6 +45,18 @@ def _mlp(table: Table, seed: int) -> nn.Module:
     )
 
 
+def _linear(table: Table, seed: int) -> Any:
+    """Logistic regression, fitted in standard units and told in the columns' own."""
+    fitted = _estimator("linear_model", "LogisticRegression")
+    rows = table.rows[: table.n_training]
+    mean, spread = rows.mean(dim=0), rows.std(dim=0)
+    spread = torch.where(spread > 0, spread, 1.0)
+    model = fitted(replace(table, rows=(table.rows - mean) / spread), seed)
+    model.coef_ = model.coef_ / spread.numpy()
+    model.intercept_ = model.intercept_ - model.coef_ @ mean.numpy()
+    return model
+
+
 def _estimator(library: str, kind: str, **settings: Any) -> Callable[[Table, int], Any]:
     def make(table: Table, seed: int) -> Any:
         own = {"min_samples_leaf": table.leaf_rows} if kind == "RandomForestClassifier" else {}
@@ -60,7 +73,7 @@ MODELS: dict[str, Callable[[Table, int], Any]] = {
     "boosting": _estimator("ensemble", "HistGradientBoostingClassifier"),
     "mlp": _mlp,
     "tree": _estimator("tree", "DecisionTreeClassifier", max_depth=6),
-    "linear": _estimator("linear_model", "LogisticRegression", solver="newton-cholesky"),
+    "linear": _linear,
 }
 
 
