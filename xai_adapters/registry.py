@@ -7,8 +7,8 @@ the explainer's, the object an `ExplainerEntry`. It is imported when it is first
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import Perturbation
 from xai_adapters.errors import NotApplicableError, UnknownNameError
+from xai_adapters.explainers.claims import CLAIMS, READ_PROBABILITIES, UNITS
 
 ENTRY_POINT_GROUP = "xai_adapters.explainers"
 
@@ -77,7 +78,7 @@ class Subject:
 
     def probabilities(self, table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Class probabilities (n, K) of flattened rows (n, d), as a function of arrays."""
-        rows = torch.as_tensor(table, dtype=torch.float32, device=self.background.device)
+        rows = torch.as_tensor(table).to(self.background)
         rows = rows.view(-1, *self.background.shape[1:])
         found: np.ndarray[Any, Any] = BlackBox(self.model).probabilities(rows).cpu().numpy()
         return found
@@ -135,6 +136,11 @@ class ExplainerEntry:
         kind: "attribution" for scores of features, "counterfactual" for changed rows.
         block_size: rows given at once; None for all. Small for those that loop over rows anyway,
             so that a time limit and a progress bar can act between them.
+        claims: by axiom of `xai_adapters.axioms` the error it states of itself, 0 for none, or as
+            text the reason why it does not claim that axiom.
+        unit: what its scores are measured in: shares of the "output", slopes ("output/input") or
+            distances ("input"); None if in nothing.
+        reads: whether it explains the model's "outputs" as they are or class "probabilities".
     """
 
     name: str
@@ -144,6 +150,9 @@ class ExplainerEntry:
     rank_by: Literal["value", "magnitude"] = "value"
     kind: Literal["attribution", "counterfactual"] = "attribution"
     block_size: int | None = None
+    claims: Mapping[str, float | str] = field(default_factory=dict)
+    unit: Literal["output", "output/input", "input"] | None = None
+    reads: Literal["outputs", "probabilities"] = "outputs"
 
     def load(self) -> Callable[[Subject], Any]:
         """Import the maker, so that making an explainer can be timed apart from importing it."""
@@ -187,7 +196,13 @@ def _from_entry_points() -> dict[str, EntryPoint]:
 def _in(module: str, *entries: ExplainerEntry) -> dict[str, ExplainerEntry]:
     """Entries by name, made by functions of `module`."""
     return {
-        entry.name: replace(entry, make=f"xai_adapters.explainers.{module}:{entry.make}")
+        entry.name: replace(
+            entry,
+            make=f"xai_adapters.explainers.{module}:{entry.make}",
+            claims=CLAIMS.get(entry.name, {}),
+            unit=UNITS.get(entry.name),
+            reads="probabilities" if entry.name in READ_PROBABILITIES else "outputs",
+        )
         for entry in entries
     }
 

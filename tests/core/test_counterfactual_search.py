@@ -118,7 +118,7 @@ def test_the_shortened_point_lies_just_beyond_the_boundary(decision, percent, se
     way = proposal - original
     step = ((search.best - original) * way).sum(dim=1) / way.square().sum(dim=1)
     torch.testing.assert_close(search.best, original + step[:, None] * way, rtol=1e-4, atol=1e-4)
-    longest = share.clamp(min=1) * 1.5
+    longest = share.clamp(min=1) * 2.25
     assert (step > share * (1 - 1e-4)).all()
     assert (step - share <= 0.02 * longest).all()
     if decision == "ball":
@@ -216,10 +216,10 @@ def test_rows_that_fall_short_are_lengthened_and_those_that_reach_are_not():
     search.lengthen(torch.zeros(6, 2))
     assert search.success.tolist() == [True] * 5 + [False]
     torch.testing.assert_close(
-        search.best[:, 0], torch.tensor([1.0, 1.0, 1.5, 1.5**3, 1.5**4, 1.0])
+        search.best[:, 0], torch.tensor([1.0, 1.0, 2.25, 2.25**2, 2.25**2, 1.0])
     )
     # The last row was led in the mean direction too, in vain.
-    assert [recorder.n_asked[row] for row in range(6)] == [1, 1, 2, 4, 5, 10]
+    assert [recorder.n_asked[row] for row in range(6)] == [1, 1, 2, 3, 3, 6]
 
 
 def test_where_the_own_direction_is_wrong_the_mean_direction_is_taken():
@@ -234,7 +234,7 @@ def test_where_the_own_direction_is_wrong_the_mean_direction_is_taken():
     moved = search.best - original
     assert (moved[:, 0] - 2 < 0.02 * 2.25).all()
     torch.testing.assert_close(moved[:, 1], 0.1 * moved[:, 0], rtol=1e-3, atol=1e-5)
-    assert recorder.most() <= 17
+    assert recorder.most() <= 12
 
 
 def test_the_mean_direction_goes_with_the_proposed_categories():
@@ -262,15 +262,15 @@ def test_where_nothing_flips_the_proposal_stays():
     search.search_nearby(10, 0, keep_zeros=False)
     assert not search.success.any()
     assert torch.equal(search.best, schema.settle(original, proposal))
-    assert recorder.most() == 10
+    assert recorder.most() == 6
 
 
 @given(schemas(), SEEDS)
-def test_the_check_asks_at_most_seventeen_times_a_row(schema, seed):
+def test_the_check_asks_at_most_twelve_times_a_row(schema, seed):
     search, recorder = drawn_search(schema, seed, wild)
     search.lengthen(0.3 * torch.ones(N_ROWS, len(schema.continuous)))
     search.shorten()
-    assert recorder.most() <= 17
+    assert recorder.most() <= 12
 
 
 # Putting back.
@@ -322,7 +322,7 @@ def owners(schema):
     n_numbers=st.integers(1, 12),
     group_sizes=st.lists(st.integers(2, 3), max_size=3),
     seed=SEEDS,
-    needed=st.sampled_from([0.0, 0.05, 0.3, 0.6, 0.95, 1.0]),
+    needed=st.sampled_from([0.01, 0.05, 0.3, 0.6, 0.95, 1.0]),
 )
 def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed, needed, small):
     search, recorder, schema = monotone_search(n_numbers, group_sizes, seed, needed, small)
@@ -343,11 +343,9 @@ def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed
         without = search.best.clone()
         without[:, columns] = search.original[:, columns]
         assert not recorder.rule(every, without)[~old].any()
-    if needed == 0.0:
-        assert torch.equal(search.best, search.original)
 
 
-@pytest.mark.parametrize("n_numbers", [1, 2, 3, 9, 17, 63, 64, 65, 129, 300])
+@pytest.mark.parametrize("n_numbers", [2, 3, 9, 17, 63, 64, 65, 129, 300])
 def test_putting_back_asks_at_most_twice_a_feature(n_numbers):
     # All changes are needed, so that every block is asked about.
     search, recorder, _ = monotone_search(n_numbers, [], 0, needed=1.0)
@@ -355,6 +353,16 @@ def test_putting_back_asks_at_most_twice_a_feature(n_numbers):
     recorder.forget()
     search.put_back()
     assert n_numbers <= recorder.most() <= 2 * n_numbers
+
+
+def test_the_only_change_is_needed_and_not_asked_about():
+    search, recorder, _ = monotone_search(1, [], 0, needed=1.0)
+    search.ask_once()
+    recorder.forget()
+    before = search.best.clone()
+    search.put_back()
+    assert recorder.most() == 0
+    assert torch.equal(search.best, before)
 
 
 def test_few_needed_changes_among_many_are_found_with_few_questions():

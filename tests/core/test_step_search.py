@@ -3,10 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
+from xai_adapters.core.step_search import shortest_step
 
 CPU = torch.device("cpu")
-# Where a row's decision changes, in units of its direction; the longest step asked is 1.5^4.
+# Where a row's decision changes, in units of its direction; the longest step asked is 2.25^2.
 BOUNDARIES = st.lists(st.integers(0, 600).map(lambda k: k / 100), min_size=1, max_size=5)
 
 
@@ -41,7 +41,7 @@ def test_every_row_is_searched_as_if_it_were_alone(boundaries, n_halvings, n_gro
         changes, len(beyond), CPU, n_halvings=n_halvings, n_growths=n_growths
     )
     for row, boundary in enumerate(beyond.tolist()):
-        step, found = plain_search(lambda s, b=boundary: s > b, n_halvings, n_growths, 1.5)
+        step, found = plain_search(lambda s, b=boundary: s > b, n_halvings, n_growths, 2.25)
         assert changed[row].item() == found
         assert steps[row].item() == pytest.approx(step)
     assert (asked <= 1 + n_growths + n_halvings).all()
@@ -62,7 +62,23 @@ def test_a_step_that_changes_the_decision_is_one_that_was_asked(boundaries):
     steps, changed = shortest_step(changes, len(beyond), CPU)
     for row in changed.nonzero()[:, 0].tolist():
         assert said[row, steps[row].item()]
-        assert steps[row] - beyond[row] <= 1.5**4 / 3 / 2**6 + 1e-6
+        assert steps[row] - beyond[row] <= (2.25**2 - 2.25) / 2**6 + 1e-6
+
+
+@given(BOUNDARIES)
+def test_a_step_known_to_change_the_decision_is_not_asked_again(boundaries):
+    beyond = torch.tensor(boundaries).clamp(max=0.99)
+    asked = []
+
+    def changes(rows, steps):
+        asked.extend(steps.tolist())
+        return steps > beyond[rows]
+
+    known = shortest_step(changes, len(beyond), CPU, known=True)
+    assert 1.0 not in asked
+    assert len(asked) == 6 * len(beyond)
+    found = shortest_step(changes, len(beyond), CPU)
+    assert all(torch.equal(*both) for both in zip(known, found, strict=True))
 
 
 def test_one_question_asks_once_and_keeps_the_step():
@@ -72,7 +88,7 @@ def test_one_question_asks_once_and_keeps_the_step():
         calls.append((rows.tolist(), steps.tolist()))
         return torch.tensor([True, False])
 
-    steps, changed = shortest_step(changes, 2, CPU, **ONE_QUESTION)
+    steps, changed = shortest_step(changes, 2, CPU, n_halvings=0, n_growths=0)
     assert calls == [([0, 1], [1.0, 1.0])]
     assert steps.tolist() == [1.0, 1.0]
     assert changed.tolist() == [True, False]

@@ -9,13 +9,15 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.core.fitted_networks import FittedNetworks
-from xai_adapters.core.step_search import ONE_QUESTION, shortest_step
+from xai_adapters.core.step_search import shortest_step
 
 # The local search draws directions ever nearer to the best so far, and then begins anew.
 _ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
 # Every so many questions one is drawn from the whole ball: the nearest flip may lie elsewhere.
 _EVERYWHERE = 2
 _LARGEST_BLOCK = 64
+# So many features are put back one by one: blocks of them are seldom free to go together.
+_FEW_FEATURES = 8
 
 
 @dataclass
@@ -47,7 +49,7 @@ class CounterfactualSearch:
 
     def ask_once(self) -> None:
         """Ask about the proposals as they are."""
-        self._along(self.proposal, self._every(), **ONE_QUESTION)
+        self._along(self.proposal, self._every(), n_halvings=0, n_growths=0)
 
     def lengthen(self, towards: Tensor) -> None:
         """Ask about the proposals, about longer steps where those do not flip, and at last in
@@ -65,14 +67,16 @@ class CounterfactualSearch:
         self._along(mean_step, missing, n_halvings=0)
 
     def shorten(self) -> None:
-        """Halve the way back to the row where the decision has changed: seven questions."""
-        self._along(self.best, self.success.nonzero()[:, 0], n_growths=0)
+        """Halve the way back to the row where the decision has changed: six questions."""
+        moved = (self.best != self.original)[:, : self._n_numbers].any(dim=1)
+        self._along(self.best, (self.success & moved).nonzero()[:, 0], known=True)
 
     def put_back(self) -> None:
         """Give features their old values back where the decision stays changed without them.
 
-        Blocks of features are tried, small changes first, and blocks that are needed are tried in
-        halves, down to single features: each feature that stays changed has been tried alone.
+        Features are tried small changes first, and many of them in blocks: a block that is needed
+        is tried in halves, down to single features. Each feature that stays changed has been tried
+        alone, unless it is the only one.
         """
         schema, found = self.networks.schema, self.success.nonzero()[:, 0]
         sizes = torch.tensor(
@@ -85,13 +89,17 @@ class CounterfactualSearch:
         size_of_change.index_add_(1, owner, change.abs())
         # Which place each encoded column has when its row's features are ordered by change.
         rank = size_of_change.argsort(dim=1).argsort(dim=1)[:, owner]
-        block = 1 << max(0, min(_LARGEST_BLOCK, len(sizes)).bit_length() - 1)
+        block = 1
+        if len(sizes) > _FEW_FEATURES:
+            block = 1 << min(_LARGEST_BLOCK, len(sizes)).bit_length() - 1
         while block:
             # A last block that is at most half full comes again as a block of half the size.
             for start in range(0, len(sizes) - block // 2, block):
                 mine = (rank >= start) & (rank < start + block)
                 differs = self.best[found] != self.original[found]
-                some = (mine & differs).any(dim=1).nonzero()[:, 0]
+                # Without its last change a row is what it was, and there is nothing to ask.
+                asked = (mine & differs).any(dim=1) & (differs & ~mine).any(dim=1)
+                some = asked.nonzero()[:, 0]
                 self._try(
                     found[some],
                     torch.where(mine[some], self.original[found[some]], self.best[found[some]]),
@@ -137,8 +145,8 @@ class CounterfactualSearch:
             nearer = self.networks.length(before, point) < self.networks.length(before, best)
             self._try(found[nearer], point[nearer])
 
-    def _along(self, end: Tensor, rows: Tensor, **settings: int) -> None:
-        """The shortest step from the rows towards `end`, and beyond, that flips."""
+    def _along(self, end: Tensor, rows: Tensor, known: bool = False, **settings: int) -> None:
+        """The shortest step from the rows towards `end`, known to flip them or not, that flips."""
         if len(rows) == 0:
             return
         before, c = self.original[rows], self._n_numbers
@@ -154,8 +162,12 @@ class CounterfactualSearch:
             lambda some, steps: self.flips(rows[some], point(some, steps)),
             len(rows),
             rows.device,
+            known=known,
             **settings,
         )
+        if known:
+            # Where nothing shorter flips, the row stays exactly where it was asked about.
+            flipped &= steps < 1
         kept = rows[flipped]
         self.best[kept] = point(flipped.nonzero()[:, 0], steps[flipped])
         self.success[kept] = True

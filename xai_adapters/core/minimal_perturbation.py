@@ -317,7 +317,7 @@ class MinimalPerturbation(FittingSettings):
             check: ask the black box along each row's perturbation for the shortest step that
                 changes its class as wanted, and go just that far: shorter where the perturbation
                 passed the boundary, longer where it fell short of it, and where no step helps
-                along the mean perturbation towards the target. At most 18 questions a row.
+                along the mean perturbation towards the target. At most 12 questions a row.
             put_back: with `check`, also give each feature its old value back where the class
                 stays changed without its change. At most two questions a feature and row.
             local_search: with `check`, at most so many questions a row more, for flips nearby

@@ -7,9 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Settings of `shortest_step` that ask at step 1 and leave it there.
-ONE_QUESTION = {"n_halvings": 0, "n_growths": 0}
-
 
 def shortest_step(
     changes: Callable[[Tensor, Tensor], Tensor],
@@ -17,15 +14,17 @@ def shortest_step(
     device: torch.device,
     *,
     n_halvings: int = 6,
-    n_growths: int = 4,
-    growth: float = 1.5,
+    n_growths: int = 2,
+    growth: float = 2.25,
+    known: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """For each row the shortest step along its direction that changes the decision.
 
     Every row is asked at step 1. Where that does not change the decision, longer steps are asked
     until one does; then the interval between a step that does not and one that does is halved. A
     step that is returned as changing the decision has been asked. All rows are asked together,
-    each at most 1 + n_growths + n_halvings times, and no row's steps depend on another's.
+    each at most 1 + n_growths + n_halvings times (n_halvings, where step 1 is known to change the
+    decision), and no row's steps depend on another's.
 
     Args:
         changes: tells for rows (a,) and steps (a,) whether the decision has changed there (a,).
@@ -34,6 +33,7 @@ def shortest_step(
         n_halvings: questions to shorten a step; the interval shrinks to 1 / 2^n_halvings.
         n_growths: questions to lengthen a step.
         growth: factor by which a step is lengthened.
+        known: whether step 1 is known to change every row's decision.
 
     Returns:
         (n,) steps, 1 where no step changed the decision, and (n,) whether it changed.
@@ -46,7 +46,7 @@ def shortest_step(
     """
     every = torch.arange(n_rows, device=device)
     below, above = torch.zeros(n_rows, device=device), torch.ones(n_rows, device=device)
-    changed = changes(every, above)
+    changed = torch.ones_like(every, dtype=torch.bool) if known else changes(every, above)
     for _ in range(n_growths):
         still = (~changed).nonzero()[:, 0]
         if len(still) == 0:
