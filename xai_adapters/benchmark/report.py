@@ -34,6 +34,12 @@ from .table import (
 )
 
 OURS = ("fimap", "invariant_box")
+OUR_COUNTERFACTUALS = (
+    "fimap_as_fitted",
+    "fimap_check",
+    "fimap_put_back",
+    "invariant_box_exit",
+)
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, less the yellow that is lost
 # on white. What a reader looks for first is solid and thick; dashes tell the others apart.
@@ -68,7 +74,9 @@ def render(results: Results) -> str:
         not_applicable=not_applicable(results),
         curves=curves,
         gallery=gallery,
-        ours=OURS,
+        ours=OURS + OUR_COUNTERFACTUALS,
+        # Counterfactuals have none.
+        baselines=any(run.baseline not in ("none", "") for run in runs),
         ends=[run.name for run in runs if run.name in ENDS and run.status == "ok"],
         dash=DASH,
         css=_file("report.css"),
