@@ -7,7 +7,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from xai_adapters.core.feature_kinds import Categorical, Continuous, Feature, columns_of
 from xai_adapters.errors import InvalidInputError
@@ -142,12 +141,11 @@ class EncodedFeatures:
         # A score of -inf may be the best that is allowed; what is not allowed must lie below it.
         scores = scores.clamp(min=torch.finfo(scores.dtype).min)
         scores = scores.masked_fill(~self.choices(original), -math.inf)
-        best = [group.argmax(dim=1) for group in scores.split(self.group_sizes, dim=1)]
-        hard = [
-            one_hot(index, size).to(value.dtype)
-            for index, size in zip(best, self.group_sizes, strict=True)
-        ]
-        settled = torch.cat([value, *hard], dim=1)
+        hard, start = torch.zeros_like(scores, dtype=value.dtype), 0
+        for group in scores.split(self.group_sizes, dim=1):
+            hard.scatter_(1, group.argmax(dim=1, keepdim=True) + start, 1)
+            start += group.shape[1]
+        settled = torch.cat([value, hard], dim=1)
         return torch.where(self._immutable.to(original.device), original, settled)
 
     # What the tensors are worked with: on the CPU, moved to the rows' device where used.
