@@ -103,7 +103,7 @@ def test_every_exported_name_exists():
     assert all(hasattr(xai_adapters, name) for name in xai_adapters.__all__)
 
 
-@pytest.mark.parametrize("module", ["xai_adapters.captum"])
+@pytest.mark.parametrize("module", ["xai_adapters.captum", "xai_adapters.shap"])
 def test_a_missing_host_is_answered_with_the_extra_that_brings_it(module):
     host = module.rpartition(".")[2]
     printed = run(

@@ -20,6 +20,7 @@ from xai_adapters.core.invariant_box import InvariantBox
 from xai_adapters.core.minimal_perturbation import Certainty, MinimalPerturbation
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind
+from xai_adapters.core.towards import towards_class
 from xai_adapters.errors import InvalidInputError, NotFittedError, require
 
 require("captum", "captum")
@@ -134,12 +135,7 @@ class FIMAP(PerturbationAttribution):
         """
         layout, rows, reading = self._ready(inputs)
         origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
-        attributions = torch.empty_like(rows)
-        leaving = origin == reached
-        for some, target_of_some, sign in ((leaving, None, -1), (~leaving, reached[~leaving], 1)):
-            if some.any():
-                found = self.explainer.perturb(rows[some], target_of_some, origin=origin[some])
-                attributions[some] = sign * found.perturbation
+        attributions = towards_class(self.explainer, rows, origin, reached)
         if feature_mask is not None:
             attributions = FeatureGroups(layout.mask(feature_mask), rows).mean(attributions)
         return cast(Inputs, layout.restore(attributions))
