@@ -25,7 +25,7 @@ def test_every_built_in_explainer_is_there_under_its_own_name():
 @pytest.mark.parametrize("name", sorted(registry._BUILT_IN))
 def test_every_maker_can_be_imported(name: str):
     module, _, function = str(explainer_entry(name).make).partition(":")
-    pytest.importorskip({"shap_methods": "shap", "lime_methods": "lime"}.get(
+    pytest.importorskip({"shap_methods": "shap", "lime_methods": "lime", "dice_methods": "dice_ml"}.get(
         module.rpartition(".")[2], "captum"
     ))  # fmt: skip
     assert callable(getattr(importlib.import_module(module), function))
@@ -77,3 +77,17 @@ def test_a_library_that_lacks_its_own_parts_is_not_called_missing(third_party: P
         require("half", "benchmark")
     with pytest.raises(ImportError, match=r"xai-adapters\[benchmark\]"):
         require("surely_not_installed", "benchmark")
+
+
+@pytest.mark.parametrize("name", explainer_names("attribution"))
+def test_every_attribution_claims_an_axiom_or_says_why_not(name: str):
+    pytest.importorskip("hypothesis")
+    from xai_adapters.axioms import AXIOMS, registered
+
+    # Made without importing what it is made of.
+    tested = registered(name)
+    of_attributions = {axiom.name for axiom in AXIOMS.values() if axiom.kind == "attribution"}
+    if name in registry._BUILT_IN:
+        assert of_attributions <= set(tested.claims)
+    for claim in tested.claims.values():
+        assert claim if isinstance(claim, str) else claim >= 0

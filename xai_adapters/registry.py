@@ -20,7 +20,7 @@ from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import Perturbation
 from xai_adapters.errors import NotApplicableError, UnknownNameError
-from xai_adapters.explainers.claims import CLAIMS, READ_PROBABILITIES, UNITS
+from xai_adapters.explainers.claims import CLAIMS, DOMAINS, READ_PROBABILITIES, UNITS
 
 ENTRY_POINT_GROUP = "xai_adapters.explainers"
 
@@ -141,6 +141,7 @@ class ExplainerEntry:
         unit: what its scores are measured in: shares of the "output", slopes ("output/input") or
             distances ("input"); None if in nothing.
         reads: whether it explains the model's "outputs" as they are or class "probabilities".
+        domain: further limits of what it is made for, settings of `xai_adapters.axioms.Domain`.
     """
 
     name: str
@@ -153,6 +154,7 @@ class ExplainerEntry:
     claims: Mapping[str, float | str] = field(default_factory=dict)
     unit: Literal["output", "output/input", "input"] | None = None
     reads: Literal["outputs", "probabilities"] = "outputs"
+    domain: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Callable[[Subject], Any]:
         """Import the maker, so that making an explainer can be timed apart from importing it."""
@@ -202,6 +204,7 @@ def _in(module: str, *entries: ExplainerEntry) -> dict[str, ExplainerEntry]:
             claims=CLAIMS.get(entry.name, {}),
             unit=UNITS.get(entry.name),
             reads="probabilities" if entry.name in READ_PROBABILITIES else "outputs",
+            domain=DOMAINS.get(entry.name, {}),
         )
         for entry in entries
     }
@@ -229,6 +232,14 @@ _BUILT_IN = {
         ExplainerEntry(
             "fimap_put_back", "FIMAP with the check, needless changes undone", "fimap_put_back",
             kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "fimap_local_search", "FIMAP with the check and 400 questions around each row",
+            "fimap_local_search", kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "invariant_box_exit", "The way out of the largest box in which the class stays",
+            "invariant_box_exit", kind="counterfactual",
         ),
     ),
     **_in(
@@ -301,5 +312,68 @@ _BUILT_IN = {
             block_size=1,
         ),
         ExplainerEntry("random", "Random scores: the floor", "random"),
+    ),
+    **_in(
+        "exact_counterfactuals",
+        ExplainerEntry(
+            "nearest_leaf", "The nearest point of another class's leaf, for one decision tree",
+            "nearest_leaf", kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "nearest_on_plane", "The nearest point beyond a linear classifier's plane",
+            "nearest_on_plane", kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "nearest_on_grid", "The nearest of 400 x 400 points, for two columns of numbers",
+            "nearest_on_grid", kind="counterfactual",
+        ),
+    ),
+    **_in(
+        "sampled_counterfactuals",
+        ExplainerEntry(
+            "nearest_unlike", "Nearest unlike neighbour: the nearest training row that flips",
+            "nearest_unlike", "data", kind="counterfactual", block_size=50,
+        ),
+        ExplainerEntry(
+            "growing_spheres", "Growing spheres, 500 points a shell", "growing_spheres",
+            kind="counterfactual", block_size=50,
+        ),
+    ),
+    **_in(
+        "gradient_counterfactuals",
+        ExplainerEntry(
+            "wachter", "Wachter et al.: the other class's loss and the distance, by gradients",
+            "wachter", kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "gradient_ascent", "Steps along the other class's gradient until it flips",
+            "gradient_ascent", kind="counterfactual",
+        ),
+    ),
+    **_in(
+        "dice_methods",
+        ExplainerEntry(
+            "dice_random", "DiCE, random sampling", "dice_random", "data", kind="counterfactual",
+            block_size=1,
+        ),
+        ExplainerEntry(
+            "dice_genetic", "DiCE, genetic search", "dice_genetic", "data", kind="counterfactual",
+            block_size=1,
+        ),
+        ExplainerEntry(
+            "dice_kdtree", "DiCE, training rows from a kd-tree", "dice_kdtree", "data",
+            kind="counterfactual", block_size=1,
+        ),
+        ExplainerEntry(
+            "dice_gradient", "DiCE, gradient descent", "dice_gradient", "data",
+            kind="counterfactual", block_size=1,
+        ),
+    ),
+    **_in(
+        "alibi_methods",
+        ExplainerEntry(
+            "cfrl", "Alibi's CounterfactualRLTabular, 10,000 steps", "cfrl", "data",
+            kind="counterfactual", block_size=100,
+        ),
     ),
 }  # fmt: skip

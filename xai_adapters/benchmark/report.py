@@ -38,6 +38,7 @@ OUR_COUNTERFACTUALS = (
     "fimap_as_fitted",
     "fimap_check",
     "fimap_put_back",
+    "fimap_local_search",
     "invariant_box_exit",
 )
 

@@ -36,7 +36,7 @@ class FittedNetworks:
         classes: the labels that the black box numbered, where it returns labels.
         reading: what the black box's numbers were taken for.
         mean_change: (K, c) the mean change of rows that go to each class; empty while fitting.
-        lengths: (m,) what `length` gives for the perturbations of m fitted rows, sorted.
+        lengths: (m,) how far m fitted rows are from another class of the surrogate, sorted.
     """
 
     schema: FeatureSchema
@@ -107,7 +107,7 @@ class FittedNetworks:
         rest: dict[str, Any] = {name: facts[name] for name in ("norm", "classes", "reading")}
         return cls(schema, surrogate, perturber, **own, **rest)
 
-    def with_reference(self, rows: Tensor, labels: Tensor) -> FittedNetworks:
+    def with_mean_change(self, rows: Tensor, labels: Tensor) -> FittedNetworks:
         """The same networks, knowing how they perturb these encoded rows (m, e) of classes (m,)."""
         c, n_classes = len(self.mean), self.perturber.n_classes
         mean_change = self.mean.new_zeros(n_classes, c)
@@ -117,9 +117,7 @@ class FittedNetworks:
                 reached = torch.full_like(labels[: len(some)], target)
                 change = self.perturbed(some, reached) - some
                 mean_change[target] = change[:, :c].mean(dim=0).to(mean_change)
-        after = self.perturbed(rows, self.nearest_other(rows, labels))
-        lengths = self.length(rows, after).sort().values
-        return replace(self, mean_change=mean_change, lengths=lengths)
+        return replace(self, mean_change=mean_change)
 
     def encoded(self, rows: Tensor) -> Tensor:
         """The user's rows (n, d) encoded (n, e), in at least the precision of the units."""

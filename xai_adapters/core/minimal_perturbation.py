@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from xai_adapters.errors import (
 
 # Rows whose perturbations are the measure of a length's rank and of the mean change.
 _N_REFERENCE = 2000
+# Points near a row that tell how near another class of the surrogate is; more tell little more.
+_N_NEARBY = 30
 _LOW_RECOVERY, _LOW_VALIDITY = 0.9, 0.95
 
 
@@ -84,9 +86,9 @@ class Certainty:
     """How far rows are from another decision.
 
     Attributes:
-        length: (n,) length of each row's perturbation in the schema's metric.
-        rank: (n,) share of the fitted rows whose perturbation is shorter, in [0, 1]; near 0 the
-            decision hangs by a thread.
+        length: (n,) length of each row's shortest perturbation in the schema's metric.
+        rank: (n,) share of the fitted rows whose shortest perturbation is shorter, in [0, 1]; near
+            0 the decision hangs by a thread.
     """
 
     length: Tensor
@@ -250,7 +252,10 @@ class MinimalPerturbation(FittingSettings):
         for network in (networks.surrogate, networks.perturber):
             network.freeze()
         with torch.no_grad():
-            networks = networks.with_reference(*fit.own.sample(_N_REFERENCE, generator))
+            reference = fit.own.sample(_N_REFERENCE, generator)
+            networks = networks.with_mean_change(*reference)
+            lengths = _shortest(networks, *reference, self.seed)
+            networks = replace(networks, lengths=lengths.sort().values)
             found = networks.surrogate_class(fit.measured.rows)
             recovery = (found == fit.measured.labels).double().mean().item()
         # Published only now: a fit that is broken off leaves the earlier one usable.
@@ -273,6 +278,9 @@ class MinimalPerturbation(FittingSettings):
     def certainty(self, X: Any, *, origin: Tensor | None = None) -> Certainty:
         """How far rows (n, d) are from another decision: small means near the boundary.
 
+        The length is of the shortest perturbation that leaves the class the row has for the
+        surrogate: along the row's own, and among thirty points nearby. The black box is not asked.
+
         Args:
             X: (n, d) rows.
             origin: (n,) the class each row has, if it is known; by default the surrogate's.
@@ -287,8 +295,7 @@ class MinimalPerturbation(FittingSettings):
             if origin is None:
                 origin = fitted.surrogate_class(encoded)
             _check_origin(origin, len(rows), fitted.perturber.n_classes)
-            after = fitted.perturbed(encoded, fitted.nearest_other(encoded, origin))
-            length = fitted.length(encoded, after)
+            length = _shortest(fitted, encoded, origin, self.seed)
             below = torch.searchsorted(fitted.lengths, length.to(fitted.lengths))
         return Certainty(length.to(rows.dtype), below.to(rows.dtype) / len(fitted.lengths))
 
@@ -511,6 +518,20 @@ def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> 
                 f"{fitted.classes!r:.60}; hand over the BlackBox of fit, or give it `classes`"
             )
     return box
+
+
+def _shortest(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed: int) -> Tensor:
+    """Length (n,) of the shortest perturbation found that leaves a class (n,) of the surrogate."""
+    reached = networks.nearest_other(encoded, origin)
+
+    def flips(some: Tensor, points: Tensor) -> Tensor:
+        return networks.surrogate_class(points) != origin[some]
+
+    search = CounterfactualSearch(networks, encoded, networks.proposal(encoded, reached), flips)
+    search.lengthen(networks.mean_change[reached])
+    search.shorten()
+    search.search_nearby(_N_NEARBY, seed, keep_zeros=False)
+    return networks.length(encoded, search.best)
 
 
 def _check_origin(origin: Tensor, n_rows: int, n_classes: int) -> None:

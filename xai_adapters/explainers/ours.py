@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_adapters.core.array_black_box import ArrayBlackBox
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.invariant_box import InvariantBox
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation, Perturbation
+from xai_adapters.core.semifactual import SemifactualBox
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.registry import (
     CounterfactualGenerator,
@@ -23,6 +25,8 @@ from xai_adapters.registry import (
 # A perturber has 100 weights a column on either side, and has to see rows to fit them.
 _MOST_COLUMNS = 10_000
 _PHOTOGRAPH = 10_000
+# Questions around a row, for flips that are nearer than the one FIMAP leads to.
+_LOCAL_SEARCH = 400
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,25 @@ def fimap_put_back(subject: Subject) -> CounterfactualGenerator:
     return _counterfactuals(subject, check=True, put_back=True)
 
 
+def fimap_local_search(subject: Subject) -> CounterfactualGenerator:
+    """FIMAP with the check, and a search around each row for flips that are nearer."""
+    return _counterfactuals(subject, check=True, local_search=_LOCAL_SEARCH)
+
+
+def invariant_box_exit(subject: Subject) -> CounterfactualGenerator:
+    """The way out of the largest box in which the class stays, narrowest features first."""
+    black_box = ArrayBlackBox(subject.model)
+    solver = SemifactualBox(schema=subject.schema, seed=subject.seed)
+    solver.fit(subject.background, black_box)
+
+    def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
+        return solver.explain(rows, black_box, origin=origin).counterfactual
+
+    return FunctionGenerator(counterfactuals)
+
+
 def _counterfactuals(
-    subject: Subject, *, check: bool, put_back: bool = False
+    subject: Subject, *, check: bool, put_back: bool = False, local_search: int = 0
 ) -> CounterfactualGenerator:
     box = BlackBox(subject.model)
     solver = MinimalPerturbation(schema=subject.schema, seed=subject.seed)
@@ -82,7 +103,12 @@ def _counterfactuals(
 
     def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
         found = solver.perturb(
-            rows, origin=origin, black_box=box if check else None, check=check, put_back=put_back
+            rows,
+            origin=origin,
+            black_box=box if check else None,
+            check=check,
+            put_back=put_back,
+            local_search=local_search,
         )
         return found.perturbed
 
