@@ -22,12 +22,13 @@ def test_every_built_in_explainer_is_there_under_its_own_name():
         assert explainer_entry(name).name == name
 
 
+NEEDS = {"shap_methods": "shap", "lime_methods": "lime", "dice_methods": "dice_ml"}
+
+
 @pytest.mark.parametrize("name", sorted(registry._BUILT_IN))
 def test_every_maker_can_be_imported(name: str):
     module, _, function = str(explainer_entry(name).make).partition(":")
-    pytest.importorskip({"shap_methods": "shap", "lime_methods": "lime", "dice_methods": "dice_ml"}.get(
-        module.rpartition(".")[2], "captum"
-    ))  # fmt: skip
+    pytest.importorskip(NEEDS.get(module.rpartition(".")[2], "captum"))
     assert callable(getattr(importlib.import_module(module), function))
 
 

@@ -74,7 +74,9 @@ def test_image_scores_are_shaped_like_the_images_and_finite(name: str):
     assert torch.equal(scores, again)
 
 
-@pytest.mark.parametrize("name", sorted(set(explainer_names("attribution")) - {"random", "lime_tabular"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(explainer_names("attribution")) - {"random", "lime_tabular"})
+)
 def test_irrelevant_pixels_are_less_relevant(name: str):
     scores, _, _ = explained(name, image_subject())
     relevance = scores.abs() if explainer_entry(name).rank_by == "magnitude" else scores
