@@ -67,6 +67,9 @@ MISTAKES = {
     "data": (["benchmark", "mnist"], "XAI_ADAPTERS_DATA"),
     "list": (["list", "task"], "Did you mean 'tasks'"),
     "time": (["benchmark", "digits", "--time-limit", "-1"], "time limit"),
+    "axiom": (["axioms", "random", "--axioms", "dumy"], "Did you mean 'dummy'"),
+    "checked": (["axioms", "limee"], "Did you mean 'lime'"),
+    "examples": (["axioms", "random", "--max-examples", "0"], "at least 1"),
     "none": (["benchmark", "digits", "--explainers", ","], "no explainers"),
 }
 
@@ -105,11 +108,40 @@ def test_a_missing_library_is_named_with_its_extra(called: Any, monkeypatch: pyt
     assert "xai-adapters[benchmark]" in complaint
 
 
-@pytest.mark.parametrize("what", ["tasks", "explainers", "metrics"])
+@pytest.mark.parametrize("what", ["tasks", "explainers", "metrics", "axioms"])
 def test_lists(what: str, called: Any):
     code, printed, _ = called("list", what)
     assert code == 0
     expected = {"tasks": "imagenet-animals", "explainers": "invariant_box", "metrics": "validity"}
+    expected["axioms"] = "completeness"
     names = [line.split()[0] for line in printed.splitlines()]
     assert expected[what] in names
     assert len(names) == len(set(names))
+
+
+def test_the_matrix_of_axioms_is_printed_and_written(called: Any, tmp_path: Path):
+    pytest.importorskip("hypothesis")
+    (tmp_path / "mine.py").write_text(
+        "from xai_adapters.axioms import explainer\n"
+        "def made():\n"
+        "    def ones(model):\n"
+        "        return lambda inputs, target: 0 * inputs + 1\n"
+        "    return explainer('ones', ones, {'dummy': 0, 'symmetry': 0, 'scaling': 'no unit'})\n"
+    )
+    code, printed, _ = called(
+        "axioms", "mine:made", "random", "--axioms", "dummy,symmetry,scaling", "--out", "r.json",
+        "--max-examples", "5", "--budget", "60",
+    )  # fmt: skip
+    assert code == 1
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()}
+    assert (rows["dummy"], rows["symmetry"], rows["scaling"]) == (
+        ["✗", "·"],
+        ["✓", "·"],
+        ["·", "·"],
+    )
+    assert "tested = load_explainers('mine:made')[0]" in printed
+    read = json.loads((tmp_path / "r.json").read_text())
+    assert [record["status"] for record in read["records"][:3]] == ["broken", "kept", "not claimed"]
+    assert read["axioms"]["dummy"]["atol"] == 1e-6
+    code, _, _ = called("axioms", "mine:made", "--axioms", "symmetry", "--max-examples", "5")
+    assert code == 0

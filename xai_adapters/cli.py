@@ -1,4 +1,4 @@
-"""The command line: `xai-adapters benchmark` and `xai-adapters list`."""
+"""The command line: `xai-adapters benchmark`, `axioms` and `list`."""
 
 # No "from __future__ import annotations": typer is imported late, so that a missing one can be
 # named, and annotations that mention it must be read where it is known.
@@ -30,6 +30,7 @@ def _application() -> Any:
         pretty_exceptions_enable=False,
     )
     application.command("benchmark")(_benchmark_command(typer))
+    application.command("axioms")(_axioms_command(typer))
     application.command("list")(_list_command(typer))
 
     @application.callback(invoke_without_command=True)
@@ -103,12 +104,73 @@ def _benchmark_command(typer: Any) -> Any:
     return benchmark
 
 
+def _axioms_command(typer: Any) -> Any:
+    def axioms(
+        explainers: Annotated[
+            list[str] | None,
+            typer.Argument(
+                help="Registered names, or MODULE:FACTORY; all registered attributions by default."
+            ),
+        ] = None,
+        only: Annotated[
+            str | None, typer.Option("--axioms", help="Names, separated by commas; all by default.")
+        ] = None,
+        max_examples: Annotated[int, typer.Option(help="Cases tried for each axiom.")] = 100,
+        budget: Annotated[
+            float, typer.Option(help="Seconds after which a check tries no further case.")
+        ] = 1.0,
+        timeout: Annotated[float, typer.Option(help="Seconds after which a check is ended.")] = 60,
+        processes: Annotated[int, typer.Option(help="Explainers checked at once.")] = 1,
+        seed: Annotated[int, typer.Option(help="Of the cases.")] = 0,
+        out: Annotated[
+            Path | None, typer.Option(help="JSON file for a record of every check.")
+        ] = None,
+    ) -> None:
+        """Check explainers against the axioms they claim; exit code 1 if one is broken."""
+        from rich.console import Console
+
+        from xai_adapters.axioms import AXIOMS
+        from xai_adapters.axioms.matrix import check_matrix, print_matrix, write_records
+        from xai_adapters.registry import explainer_names
+
+        names = list(AXIOMS)
+        if only is not None:
+            names = [name.strip() for name in only.split(",") if name.strip()]
+        references = explainers or explainer_names("attribution")
+        # As `python -m` does it: MODULE may be of the project in this folder.
+        sys.path.insert(0, str(Path.cwd()))
+        with _bar(len(references) * len(names)) as bar:
+            records = check_matrix(
+                references,
+                names,
+                max_examples=max_examples,
+                budget=budget,
+                timeout=timeout,
+                seed=seed,
+                n_processes=processes,
+                on_record=lambda record: bar.update(),
+            )
+        print_matrix(records, Console())
+        if out is not None:
+            write_records([record.as_dict() for record in records], out)
+        if any(record.failed for record in records):
+            raise typer.Exit(1)
+
+    return axioms
+
+
+def _bar(total: int) -> Any:
+    return require("tqdm", "axioms").tqdm(total=total, unit="check", leave=False)
+
+
 def _list_command(typer: Any) -> Any:
     def list_names(
-        what: Annotated[str, typer.Argument(help="tasks, explainers or metrics")],
+        what: Annotated[str, typer.Argument(help="tasks, explainers, metrics or axioms")],
     ) -> None:
         """List what can be named."""
-        listings = {"tasks": _tasks, "explainers": _explainers, "metrics": _metrics}
+        listings = {
+            "tasks": _tasks, "explainers": _explainers, "metrics": _metrics, "axioms": _axioms,
+        }  # fmt: skip
         if what not in listings:
             raise UnknownNameError("list", what, listings)
         lines = listings[what]()
@@ -135,3 +197,9 @@ def _metrics() -> list[tuple[str, str]]:
     from xai_adapters.benchmark.metrics import METRICS
 
     return [(name, metric.description) for name, metric in METRICS.items()]
+
+
+def _axioms() -> list[tuple[str, str]]:
+    from xai_adapters.axioms import AXIOMS
+
+    return [(name, axiom.statement) for name, axiom in AXIOMS.items()]
