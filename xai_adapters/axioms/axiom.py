@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,8 +38,8 @@ class Finding:
 
     @property
     def kept(self) -> bool:
-        """Whether the gap is allowed."""
-        return self.gap <= self.tolerance
+        """Whether the gap is allowed; one that is infinite never is."""
+        return self.gap <= self.tolerance and math.isfinite(self.gap)
 
 
 @dataclass(frozen=True)

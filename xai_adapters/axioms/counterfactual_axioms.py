@@ -142,7 +142,7 @@ _LIMITS: tuple[Column, ...] = ("up", "down", "whole", [-1, 1], [0, 2], "fixed", 
 
 @st.composite
 def _limited_features(draw: DrawFn, domain: Domain) -> Case:
-    case = draw(rows_of_classes(domain))
+    case = draw(rows_of_classes(domain, min_rows=3))
     features = [draw(st.sampled_from(_LIMITS)) for _ in range(case.network.n_features)]
     return _of_table(case, features)
 

@@ -110,7 +110,9 @@ def _counterfactuals(
             put_back=put_back,
             local_search=local_search,
         )
-        return found.perturbed
+        if found.success is None:
+            return found.perturbed
+        return torch.where(found.success[:, None], found.perturbed, rows)
 
     return FunctionGenerator(counterfactuals)
 
