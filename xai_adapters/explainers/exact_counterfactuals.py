@@ -215,7 +215,7 @@ class _Leaves:
             k = len(feature.categories)
             values = np.eye(k) if feature.one_hot else np.arange(k)[:, None]
             low, high = (ends[:, None, list(feature.columns)] for ends in (above, at_most))
-            holds.append(((low < values) & (values <= high)).all(axis=2))
+            holds.append(np.asarray(((low < values) & (values <= high)).all(axis=2)))
         numbers = [feature.column for feature in schema.continuous]
         return cls(
             torch.tensor(labels, device=device),
