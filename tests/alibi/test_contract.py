@@ -196,9 +196,13 @@ def test_a_target_may_be_given_at_construction(adapter, name):
     assert set(explainer.explain(ROWS, 0).cf["class"][explainer.explain(ROWS, 0).success]) == {0}
 
 
-@pytest.mark.parametrize(
-    "target", ["same", "x", 3, -1, 1.0, [0, 1], np.zeros((6, 2)), True, object()], ids=repr
-)
+BAD_TARGETS = {
+    "same": "same", "text": "x", "too large": 3, "negative": -1, "a fraction": 1.0,
+    "too few": [0, 1], "another shape": np.zeros((6, 2)), "a boolean": True, "an object": object(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", BAD_TARGETS.values(), ids=BAD_TARGETS)
 def test_a_bad_target_is_a_value_error(explainer, target):
     with pytest.raises(ValueError, match="target_class"):
         explainer.explain(ROWS, target)

@@ -19,10 +19,6 @@ from xai_adapters.registry import CounterfactualGenerator, Subject
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-dice_ml = require("dice_ml", "dice")
-# How DiCE says that there is no counterfactual.
-_NoneFoundError = require("raiutils.exceptions", "dice").UserConfigValidationException
-
 _OUTCOME = "outcome"
 # DiCE rounds numbers; a thousandth of a standard deviation is fine enough.
 _PRECISION = 1e-3
@@ -63,6 +59,9 @@ def dice_gradient(subject: Subject, **settings: Any) -> CounterfactualGenerator:
 
 
 def _dice(subject: Subject, method: str, **settings: Any) -> CounterfactualGenerator:
+    dice_ml = require("dice_ml", "dice")
+    # How DiCE says that there is no counterfactual.
+    none_found = require("raiutils.exceptions", "dice").UserConfigValidationException
     encoded = EncodedSubject.of(subject)
     table = _Table(encoded)
     frame = table.frame(encoded.background)
@@ -98,7 +97,7 @@ def _dice(subject: Subject, method: str, **settings: Any) -> CounterfactualGener
                         table.frame(row), desired_class=desired, features_to_vary=vary,
                         permitted_range=ranges, **settings,
                     )  # fmt: skip
-                except (_TooManyQuestionsError, _NoneFoundError):
+                except (_TooManyQuestionsError, none_found):
                     continue
             example = explained.cf_examples_list[0]
             # The sparser one is what DiCE shows; its search may end short of the flip.
