@@ -55,6 +55,11 @@ class Reference:
         found = (numbers - numbers.median(dim=0).values).abs().median(dim=0).values
         return torch.where(found > 0, found, self.deviation)
 
+    @cached_property
+    def known(self) -> Tensor:
+        """(m, e) the rows as points; see `places`."""
+        return self.places(self.rows)
+
     @property
     def _c(self) -> int:
         return len(self.schema.continuous)
@@ -161,11 +166,11 @@ def plausibility(reference: Reference, after: Tensor, reached: Tensor) -> dict[s
     Gaussian kernel estimate over them all, its bandwidth by Scott's rule, up to a constant that is
     the same for all rows of a class.
     """
-    points, known = reference.places(after), reference.places(reference.rows)
+    points = reference.places(after)
     distance = torch.full((len(after),), torch.nan, dtype=points.dtype, device=after.device)
     density = distance.clone()
     for label in reached.unique():
-        own = known[reference.labels == label]
+        own = reference.known[reference.labels == label]
         if not len(own):
             continue
         bandwidth = len(own) ** (-1 / (own.shape[1] + 4))

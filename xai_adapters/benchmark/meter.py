@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from xai_adapters.benchmark.bench import wait
 
 
 @dataclass
@@ -26,8 +27,8 @@ class Meter:
         """The model's answer."""
         start = time.perf_counter()
         answer = model(rows)
-        if isinstance(rows, Tensor) and rows.device.type != "cpu":
-            torch.accelerator.synchronize(rows.device)
+        if isinstance(rows, Tensor):
+            wait(rows)
         self.seconds += time.perf_counter() - start
         self.rows += len(rows)
         return answer

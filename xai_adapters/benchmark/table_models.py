@@ -22,9 +22,9 @@ class TableNet(nn.Module):
 
     def __init__(self, rows: Tensor, n_classes: int, width: int = 64) -> None:
         super().__init__()
-        spread = rows.std(dim=0)
-        self.register_buffer("mean", rows.mean(dim=0))
-        self.register_buffer("spread", torch.where(spread > 0, spread, 1.0))
+        mean, spread = _standard(rows)
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
         self.layers = nn.Sequential(
             nn.Linear(rows.shape[1], width), nn.ReLU(),
             nn.Linear(width, width), nn.ReLU(),
@@ -35,6 +35,12 @@ class TableNet(nn.Module):
         """Logits of rows."""
         logits: Tensor = self.layers((rows - self.mean) / self.spread)
         return logits
+
+
+def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column; 1 for a constant."""
+    spread = rows.std(dim=0)
+    return rows.mean(dim=0), torch.where(spread > 0, spread, 1.0)
 
 
 def _mlp(table: Table, seed: int) -> nn.Module:
@@ -48,9 +54,7 @@ def _mlp(table: Table, seed: int) -> nn.Module:
 def _linear(table: Table, seed: int) -> Any:
     """Logistic regression, fitted in standard units and told in the columns' own."""
     fitted = _estimator("linear_model", "LogisticRegression")
-    rows = table.rows[: table.n_training]
-    mean, spread = rows.mean(dim=0), rows.std(dim=0)
-    spread = torch.where(spread > 0, spread, 1.0)
+    mean, spread = _standard(table.rows[: table.n_training])
     model = fitted(replace(table, rows=(table.rows - mean) / spread), seed)
     model.coef_ = model.coef_ / spread.numpy()
     model.intercept_ = model.intercept_ - model.coef_ @ mean.numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,9 +93,7 @@ def _adult(seed: int) -> Table:
     """Adult with race and sex as they are."""
     table = adult(seed)
     free = [name for name in table.schema.names if name not in ("race", "sex")]
-    return Table(
-        table.rows, table.labels, table.schema.restricted(free), table.class_names, table.n_training
-    )
+    return replace(table, schema=table.schema.restricted(free))
 
 
 @_table("credit", "made-up applications for a loan; age and sex cannot change")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xai_adapters.core.features import FeatureSchema
-from xai_adapters.core.step_search import shortest_step
+from xai_adapters.core.step_search import shortest_flip
 
 # One feature more in each question, and where there are many, an eighth more.
 _MORE = 1.125
@@ -51,26 +51,16 @@ def leave_box(
 
     def go_along(rows: Tensor, towards: Tensor, *, known: bool, n_halvings: int) -> None:
         """The shortest step from the rows to points (a, e), known to flip or not, that flips."""
-        before, n_numbers = original[rows], len(schema.continuous)
-
-        def point(some: Tensor, steps: Tensor) -> Tensor:
-            change = towards[some, :n_numbers] - before[some, :n_numbers]
-            moved = before[some, :n_numbers] + steps.to(change)[:, None] * change
-            groups = towards[some, n_numbers:]
-            return schema.settle(before[some], torch.cat((moved, groups), dim=1))
-
-        steps, flipped = shortest_step(
-            lambda some, steps: flips(rows[some], point(some, steps)),
-            len(rows),
-            rows.device,
+        found, points = shortest_flip(
+            schema,
+            original[rows],
+            towards,
+            lambda some, points: flips(rows[some], points),
             known=known,
             n_halvings=n_halvings,
         )
-        if known:
-            # Where nothing shorter flips, the row stays exactly where it was asked about.
-            flipped &= steps < 1
-        best[rows[flipped]] = point(flipped.nonzero()[:, 0], steps[flipped])
-        success[rows[flipped]] = True
+        best[rows[found]] = points
+        success[rows[found]] = True
 
     n_features = int(place.max()) + 1
     n_moved = 0

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.core.fitted_networks import FittedNetworks
-from xai_adapters.core.step_search import shortest_step
+from xai_adapters.core.step_search import shortest_flip
 
 # The local search draws directions ever nearer to the best so far, and then begins anew.
 _ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
@@ -149,28 +149,16 @@ class CounterfactualSearch:
         """The shortest step from the rows towards `end`, known to flip them or not, that flips."""
         if len(rows) == 0:
             return
-        before, c = self.original[rows], self._n_numbers
-        change, groups = end[rows, :c] - before[:, :c], end[rows, c:]
-
-        def point(some: Tensor, steps: Tensor) -> Tensor:
-            moved = before[some, :c] + steps.to(change)[:, None] * change[some]
-            return self.networks.schema.settle(
-                before[some], torch.cat((moved, groups[some]), dim=1)
-            )
-
-        steps, flipped = shortest_step(
-            lambda some, steps: self.flips(rows[some], point(some, steps)),
-            len(rows),
-            rows.device,
+        found, points = shortest_flip(
+            self.networks.schema,
+            self.original[rows],
+            end[rows],
+            lambda some, points: self.flips(rows[some], points),
             known=known,
             **settings,
         )
-        if known:
-            # Where nothing shorter flips, the row stays exactly where it was asked about.
-            flipped &= steps < 1
-        kept = rows[flipped]
-        self.best[kept] = point(flipped.nonzero()[:, 0], steps[flipped])
-        self.success[kept] = True
+        self.best[rows[found]] = points
+        self.success[rows[found]] = True
 
     def _try(self, rows: Tensor, points: Tensor) -> None:
         """Go to points (a, e) that flip rows (a,)."""

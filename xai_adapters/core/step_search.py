@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from xai_adapters.core.features import FeatureSchema
+
 
 def shortest_step(
     changes: Callable[[Tensor, Tensor], Tensor],
@@ -63,3 +65,49 @@ def shortest_step(
         above[found] = torch.where(enough, middle, above[found])
         below[found] = torch.where(enough, below[found], middle)
     return above, changed
+
+
+def shortest_flip(
+    schema: FeatureSchema,
+    before: Tensor,
+    end: Tensor,
+    flips: Callable[[Tensor, Tensor], Tensor],
+    *,
+    known: bool = False,
+    **settings: int,
+) -> tuple[Tensor, Tensor]:
+    """For each encoded row the nearest point found on the way to another, or beyond, that flips.
+
+    Numbers move in steps and categories at once; every point is settled by the schema.
+
+    Args:
+        schema: of the rows.
+        before: (a, e) encoded rows.
+        end: (a, e) where they go.
+        flips: tells for positions (b,) among them and points (b, e) whether the decision is the
+            wanted one there (b,).
+        known: whether every `end` is known to flip. Then a row is among those found only if a
+            shorter step flips too: the others stay exactly where they were asked about.
+        **settings: of `shortest_step`.
+
+    Returns:
+        (f,) positions of the rows for which a point was found, and those points (f, e).
+    """
+    c = len(schema.continuous)
+    change, groups = end[:, :c] - before[:, :c], end[:, c:]
+
+    def point(some: Tensor, steps: Tensor) -> Tensor:
+        moved = before[some, :c] + steps.to(change)[:, None] * change[some]
+        return schema.settle(before[some], torch.cat((moved, groups[some]), dim=1))
+
+    steps, flipped = shortest_step(
+        lambda some, steps: flips(some, point(some, steps)),
+        len(before),
+        before.device,
+        known=known,
+        **settings,
+    )
+    if known:
+        flipped &= steps < 1
+    found = flipped.nonzero()[:, 0]
+    return found, point(found, steps[found])
