@@ -10,9 +10,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Generator
+from torch import Generator, is_tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from xai_adapters import BlackBox, Continuous, FeatureSchema, MinimalPerturbation
+from xai_adapters import BlackBox, Categorical, Continuous, FeatureSchema, MinimalPerturbation
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -899,3 +901,40 @@ def test_a_margin_and_an_annealed_penalty_stop_nearer_the_boundary(half_plane):
     lengths = [x.perturb(rows).perturbation.norm(dim=1).mean() for x in (explainer, near)]
     assert lengths[1] < 0.8 * lengths[0]
     assert near.perturb(rows, black_box=black_box).success.double().mean() > 0.9
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the most bytes that any one step of the work inside it made."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        before = {x.untyped_storage().data_ptr() for x in tree_leaves(args) if is_tensor(x)}
+        for made in tree_leaves(found):
+            if is_tensor(made) and made.untyped_storage().data_ptr() not in before:
+                self.n_bytes = max(self.n_bytes, made.untyped_storage().nbytes())
+        return found
+
+
+@pytest.mark.parametrize("schema", [None, "coded"])
+@pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
+def test_no_step_of_a_fit_takes_as_much_memory_as_the_rows(schema, validation_fraction):
+    """Nor grows with their number: whatever is as long as they are holds a number or two each."""
+    rows = torch.randn(60_000, 40, generator=torch.Generator().manual_seed(0))
+    if schema is not None:
+        rows[:, 0] = (rows[:, 0] > 0).float()
+        schema = FeatureSchema(
+            [Categorical("coded", ("no", "yes"), (0,), one_hot=False)]
+            + [Continuous(f"x{k}", k, lower=-9.0) for k in range(1, 40)]
+        )
+    explainer = MinimalPerturbation(
+        schema=schema, epochs=1, batch_size=6000, query_budget=500,
+        validation_fraction=validation_fraction, surrogate_widths=(4,), perturber_widths=(4,),
+    )  # fmt: skip
+    with LargestTensor() as largest, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        explainer.fit(rows, BlackBox(lambda X: X[:, 1] > 0, arrays="torch"))
+    assert largest.n_bytes < rows.nbytes / 3

@@ -68,6 +68,23 @@ def numbered_fit(n_rows=60, seed=0, **settings):
     return a_fit(NUMBERED, rows, (rows[:, 1] > 0).long(), seed=seed, **settings)
 
 
+def labels_of(pool):
+    return pool.answers.argmax(dim=1)
+
+
+@given(st.integers(1, 5), st.booleans(), SEEDS)
+def test_units_are_mean_and_spread_of_the_chosen_columns(n_chosen, shared, seed):
+    # More rows than are worked on at once.
+    rows = torch.randn(5000, 5, generator=Generator().manual_seed(seed)) * 7 + 3
+    columns = torch.randperm(5, generator=Generator().manual_seed(seed))[:n_chosen].tolist()
+    mean, spread = units(rows, shared, columns)
+    numbers = rows[:, columns].double()
+    variance = numbers.var(dim=0, correction=0)
+    wanted = (variance.mean() if shared else variance).sqrt().expand(n_chosen)
+    torch.testing.assert_close(mean.double(), numbers.mean(dim=0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(spread.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
 def weights_of(fit):
     networks = (fit.networks.surrogate, fit.networks.perturber)
     return torch.cat([p.detach().flatten() for network in networks for p in network.parameters()])
@@ -96,7 +113,7 @@ def plain_group(own, scores, choices, uniform, temperature, hard):
 def plain_objective(fit, generator, factor):
     """The loss of one batch of all rows, in the order and with the draws of the fit's own."""
     networks, settings, schema = fit.networks, fit.settings, fit.networks.schema
-    rows, labels = fit.pool.rows, fit.pool.labels
+    rows, labels = fit.pool.rows, labels_of(fit.pool)
     n_classes, c = networks.perturber.n_classes, len(schema.continuous)
     order = torch.randperm(len(rows), generator=generator).tolist()
     shifts = torch.randint(1, n_classes, (len(rows),), generator=generator).tolist()
@@ -215,15 +232,15 @@ class Recorder:
         networks = self.fit.networks
         assert not networks.perturber.training
         self.questions.append(asked)
-        if asked[0, 0] >= len(self.fit._rows):
+        if asked[0, 0] >= len(self.fit.pool):
             # Validation rows, which have numbers of their own.
             return self.answers(asked)
-        own, origin = self.before(asked), self.fit._labels[asked[:, 0].long()]
+        own, origin = self.before(asked), labels_of(self.fit.pool)[asked[:, 0].long()]
         self.whole.append(networks.perturbed(own, 1 - origin))
         return self.answers(asked)
 
     def before(self, asked):
-        return self.fit._rows[asked[:, 0].long()]
+        return self.fit.pool.rows[asked[:, 0].long()]
 
 
 def by_income(asked):
@@ -248,7 +265,7 @@ def test_the_budget_is_spent_exactly_and_evenly(budget, rounds):
     assert len(sizes) == min(rounds, budget - budget // 5)
     assert not sizes or max(sizes) - min(sizes) <= 1
     assert fit.history["rounds"].get("questions", []) == sizes
-    assert len(fit.pool.rows) == 20 + sum(sizes)
+    assert len(fit.asked) == sum(sizes)
     assert (fit.validity is None) is (budget < 5)
 
 
@@ -292,15 +309,19 @@ def test_questions_lie_on_the_way_of_the_rows_and_inside_the_schema(budget):
         assert 0 < jobs.sum() < len(everything)
 
 
-def test_answers_enter_the_pool_but_only_its_first_rows_are_perturbed():
+def test_answers_are_kept_apart_from_the_rows_that_are_perturbed():
     fit = numbered_fit(30, epochs=1)
-    first = fit.pool.rows
+    first, seen = fit.pool.rows.clone(), []
+    step = fit._relaxed
+    fit._relaxed = lambda encoded, *rest: seen.append(encoded) or step(encoded, *rest)
     recorder = Recorder(fit, lambda asked: 1 - by_income(asked))
     fit.run(recorder, 40)
     asked = torch.cat(asked_in_rounds(recorder))
-    assert torch.equal(fit.pool.rows, torch.cat((first, asked)))
-    assert torch.equal(fit.pool.answers[30:], 1 - by_income(asked))
-    assert torch.equal(fit._rows, first)
+    assert torch.equal(fit.asked.rows, asked)
+    assert torch.equal(fit.asked.answers, 1 - by_income(asked))
+    assert torch.equal(fit.pool.rows, first)
+    perturbed = torch.cat(seen)
+    assert torch.equal(perturbed, first[perturbed[:, 0].long()])
 
 
 def test_a_round_says_what_share_of_perturbed_rows_left_their_class():
@@ -311,7 +332,7 @@ def test_a_round_says_what_share_of_perturbed_rows_left_their_class():
         asked_in_rounds(recorder), fit.history["rounds"]["validity"], strict=True
     ):
         half = (len(asked) + 1) // 2
-        left = by_income(asked).argmax(dim=1) != fit._labels[asked[:, 0].long()]
+        left = by_income(asked).argmax(dim=1) != labels_of(fit.pool)[asked[:, 0].long()]
         assert validity == pytest.approx(left[:half].double().mean().item())
 
 
@@ -322,9 +343,9 @@ def test_a_class_never_seen_in_fit_is_dropped():
     (asked,) = asked_in_rounds(recorder)
     known = asked[:, 0] % 3 < 2
     assert 0 < known.sum() < len(asked)
-    assert torch.equal(fit.pool.rows[40:], asked[known])
-    assert torch.equal(fit.pool.labels[40:], (asked[known, 0] % 3).long())
-    assert fit.pool.answers.shape[1] == 2
+    assert torch.equal(fit.asked.rows, asked[known])
+    assert torch.equal(labels_of(fit.asked), (asked[known, 0] % 3).long())
+    assert fit.asked.answers.shape[1] == 2
 
 
 @pytest.mark.parametrize(
@@ -393,8 +414,7 @@ def test_the_networks_of_the_best_round_are_kept():
         return one_hot(torch.where(torch.arange(len(asked)) < n_left, 1, 0), 2).float()
 
     fit = numbered_fit(400, epochs=3, query_rounds=2)
-    fit._labels = torch.zeros_like(fit._labels)
-    fit.own.answers = one_hot(fit._labels, 2).float()
+    fit.pool.answers = torch.eye(2)[:1].expand_as(fit.pool.answers)
     kept = []
     remember = fit._weights
     fit._weights = lambda: kept.append(remember()) or kept[-1]
@@ -436,11 +456,26 @@ def test_validation_rows_are_never_fitted_to_and_asked_about_only_to_measure():
 def test_a_split_parts_the_rows(n_rows, fraction, seed):
     pool = a_validation_pool(seed, n_rows)
     first, second = pool.split(fraction, Generator().manual_seed(seed))
-    assert len(second.rows) == (max(1, round(fraction * n_rows)) if fraction else 0)
-    together = torch.cat((first.rows, second.rows))
-    assert together[:, 0].sort().values.tolist() == list(range(n_rows))
-    answers = torch.cat((first.answers, second.answers))
-    assert torch.equal(answers, pool.answers[together[:, 0].long()])
+    assert len(second) == (max(1, round(fraction * n_rows)) if fraction else 0)
+    assert len(first) + len(second) == n_rows
+    parts = [block for part in (first, second) for block in part.blocks()]
+    rows, answers = (torch.cat(halves) for halves in zip(*parts, strict=True))
+    assert rows[:, 0].sort().values.tolist() == list(range(n_rows))
+    assert torch.equal(answers, pool.answers[rows[:, 0].long()])
+    # In place: what is split are the numbers.
+    assert first.rows is second.rows is pool.rows
+
+
+@given(st.integers(1, 8), st.integers(0, 8), SEEDS)
+def test_what_is_known_are_the_rows_and_then_those_asked(n_rows, n_asked, seed):
+    fit = numbered_fit(n_rows, seed=seed)
+    rows = NUMBERED.encode(numbered_rows(n_asked, seed + 1))
+    fit.asked.add(rows, by_income(rows))
+    order = torch.randperm(n_rows + n_asked, generator=Generator().manual_seed(seed))
+    found = fit._known(order)
+    wanted = torch.cat((fit.pool.rows, rows)), torch.cat((fit.pool.answers, by_income(rows)))
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other[order])
 
 
 @pytest.mark.parametrize(
@@ -463,7 +498,7 @@ def test_early_stopping_goes_back_to_the_best_weights(losses, n_epochs, best):
         loss = sum(p.square().sum() for p in network.parameters())
         return loss, {}
 
-    def validation_loss():
+    def validation_loss(rows, answers):
         assert not network.training
         seen.append([p.clone() for p in network.parameters()])
         return torch.tensor(float(losses[len(seen) - 1]))
@@ -515,7 +550,7 @@ def test_history_has_one_number_an_epoch_or_round(epochs, rounds, with_validatio
 def test_an_epochs_number_is_the_mean_over_its_rows():
     """Batches of different size count by their rows."""
     fit = numbered_fit(10, learning_rate=1e-12, batch_size=4)
-    rows, labels = fit.networks.standardised(fit.pool.rows), fit.pool.labels
+    rows, labels = fit.networks.standardised(fit.pool.rows), labels_of(fit.pool)
     fit._surrogate_stage(1)
     logits = fit.networks.surrogate(rows)
     (loss,), (accuracy,) = fit.history["surrogate"].values()
@@ -551,7 +586,7 @@ def test_the_surrogate_learns_probabilities_or_classes(soft_labels):
     log_probabilities = fit.networks.surrogate(
         fit.networks.standardised(fit.pool.rows)
     ).log_softmax(1)
-    own = log_probabilities.gather(1, fit.pool.labels[:, None])
+    own = log_probabilities.gather(1, labels_of(fit.pool)[:, None])
     soft = (fit.pool.answers * log_probabilities).sum(dim=1)
     wanted = -(soft if soft_labels else own).mean().item()
     fit._surrogate_stage(1)

@@ -123,25 +123,28 @@ class FeatureSchema(EncodedFeatures):
                     f"{feature.name}: row {row} holds {', '.join(found) or 'no 1'}; expected "
                     f"{wanted if feature.one_hot else f'a whole number from 0 to {top}'}"
                 )
-        if bounds and self.continuous:
-            self._check_numbers(rows[:, [feature.column for feature in self.continuous]])
+        if bounds:
+            self._check_numbers(rows)
 
-    def _check_numbers(self, numbers: Tensor) -> None:
-        lower, upper = self._limits[:2].to(numbers)
-        outside = ~((numbers >= lower) & (numbers <= upper))
-        fraction = self._integer.to(numbers.device) & (numbers != numbers.round())
-        bad = outside | fraction
-        if bad.any():
-            at = int(bad.any(dim=0).nonzero()[0])
-            row = int(bad[:, at].nonzero()[0])
-            # NumPy prints the shortest text of a float32, 0.1 and not 0.10000000149.
-            feature, value = self.continuous[at], str(numbers[row].detach().cpu().numpy()[at])
-            why = (
-                f"outside the bounds {feature.lower:g} to {feature.upper:g}"
-                if outside[row, at]
-                else "not a whole number"
-            )
-            raise InvalidInputError(f"{feature.name}: row {row} is {value}, {why}")
+    def _check_numbers(self, rows: Tensor) -> None:
+        # As the rows' dtype has them: 0.1 is not the float32 nearest to it.
+        limits = self._limits[:2].to(rows)
+        for feature, (lower, upper) in zip(self.continuous, limits.T, strict=True):
+            if not feature.integer and math.isinf(feature.lower) and math.isinf(feature.upper):
+                continue
+            numbers = rows[:, feature.column]
+            outside = ~((numbers >= lower) & (numbers <= upper))
+            bad = outside | (numbers != numbers.round()) if feature.integer else outside
+            if bad.any():
+                row = int(bad.nonzero()[0])
+                # NumPy prints the shortest text of a float32, 0.1 and not 0.10000000149.
+                value = str(numbers[row].detach().cpu().numpy())
+                why = (
+                    f"outside the bounds {feature.lower:g} to {feature.upper:g}"
+                    if outside[row]
+                    else "not a whole number"
+                )
+                raise InvalidInputError(f"{feature.name}: row {row} is {value}, {why}")
 
     def facts(self) -> dict[str, Any]:
         """Return the schema as strict JSON; None stands for no bound."""

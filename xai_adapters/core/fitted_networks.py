@@ -20,6 +20,8 @@ _NO_FLIP = 1e6
 _OWN_TENSORS = ("mean", "spread", "mean_change", "lengths")
 # Rows worked on at once where each is tried with every class.
 _BLOCK = 4096
+# Rows worked on at once otherwise.
+_LARGE_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,12 @@ class FittedNetworks:
     def surrogate_class(self, encoded: Tensor) -> Tensor:
         """Class (n,) that the surrogate gives encoded rows (n, e)."""
         with torch.no_grad():
-            logits: Tensor = self.surrogate(self.standardised(encoded))
-        return logits.argmax(dim=1)
+            return torch.cat(
+                [
+                    self.surrogate(self.standardised(some)).argmax(dim=1)
+                    for some in encoded.split(_LARGE_BLOCK)
+                ]
+            )
 
     def proposal(self, encoded: Tensor, target: Tensor) -> Tensor:
         """What the perturber proposes for encoded rows, to be settled by the schema: (n, e)."""
@@ -194,18 +200,30 @@ class FittedNetworks:
         return cost.masked_fill(target == left, torch.inf).view(-1, n_classes).argmin(dim=1)
 
 
-def units(rows: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
-    """Mean and spread (c,) by which numbers (n, c) are standardised, in at least float32."""
-    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-    mean = rows.mean(dim=0)
+def units(
+    rows: Tensor, shared: bool, columns: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and spread (c,) by which columns of rows (n, d) are standardised, in at least float32.
+
+    Args:
+        rows: (n, d) numbers; they are not copied as a whole.
+        shared: whether all columns get the same spread.
+        columns: (c,) numbers of the columns; None for all.
+    """
+    chosen = slice(None) if columns is None else list(columns)
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    mean = rows.mean(dim=0, dtype=dtype)[chosen]
     # Taken from the values themselves: rounding gives a constant column a tiny variance.
-    extent = rows.amax(dim=0) - rows.amin(dim=0)
-    if shared and rows.shape[1]:
+    extent = rows.amax(dim=0).to(dtype)[chosen] - rows.amin(dim=0).to(dtype)[chosen]
+    if shared and len(mean):
         extent = extent.amax().expand_as(extent)
     varies = extent > 0
     # In units of the extent, as squares of very small and very large numbers are not finite.
-    variance = ((rows - mean) / torch.where(varies, extent, 1.0)).square().mean(dim=0)
-    if shared and rows.shape[1]:
+    divisor, squares = torch.where(varies, extent, 1.0), torch.zeros_like(mean)
+    for some in rows.split(_BLOCK):
+        squares += ((some[:, chosen] - mean) / divisor).square().sum(dim=0)
+    variance = squares / len(rows)
+    if shared and len(mean):
         variance = variance.mean().expand_as(variance)
     # A constant column has no spread; its own unit is as good as any.
     return mean, torch.where(varies, extent * variance.sqrt(), 1.0)

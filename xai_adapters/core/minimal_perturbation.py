@@ -33,6 +33,8 @@ from xai_adapters.errors import (
 _N_REFERENCE = 2000
 # Points near a row that tell how near another class of the surrogate is; more tell little more.
 _N_NEARBY = 30
+# Questions that `fit` asks if it is not told how many: as many rows have to be kept.
+_MOST_QUESTIONS = 10_000
 _LOW_RECOVERY, _LOW_VALIDITY = 0.9, 0.95
 
 
@@ -141,7 +143,7 @@ class MinimalPerturbation(FittingSettings):
         straight_through: draw hard one-hot categories while fitting, with the gradient of relaxed
             ones; False draws relaxed ones.
         query_budget: rows `fit` may ask the black box about beyond those it is given; by default
-            as many as it is given, 0 for none.
+            as many as it is given and 10,000 at most; 0 for none.
         query_rounds: rounds those questions are spread over.
         validation_fraction: share of the rows not fitted to, on which `recovery_accuracy` and
             `history` are measured.
@@ -222,8 +224,8 @@ class MinimalPerturbation(FittingSettings):
                 f"the black box gives class {int(origin[0])} for all {len(rows)} rows, so they "
                 "show no way to another class; fit on rows of at least two classes"
             )
-        encoded = schema.encode(rows)
-        mean, spread = units(encoded[:, : len(schema.continuous)], self.scale == "shared")
+        numbers = [feature.column for feature in schema.continuous]
+        mean, spread = units(rows, self.scale == "shared", numbers)
         generator = Generator(rows.device).manual_seed(self.seed)
         n_encoded, n_classes = schema.n_encoded, answers.shape[1]
         drawn = (self.dropout, generator, rows.device)
@@ -237,7 +239,7 @@ class MinimalPerturbation(FittingSettings):
             None if answering.classes is None else list(answering.classes),
             answering.reading,
         )
-        fitted_to, validation = Pool(networks.encoded(rows), answers).split(
+        fitted_to, validation = Pool(rows, answers, networks.encoded).split(
             self.validation_fraction, generator
         )
 
@@ -245,19 +247,24 @@ class MinimalPerturbation(FittingSettings):
             assert box is not None
             return box.probabilities(schema.decode(some).to(rows.dtype))
 
-        budget = len(rows) if self.query_budget is None else self.query_budget
+        budget = self.query_budget
+        if budget is None:
+            budget = min(len(rows), _MOST_QUESTIONS)
         fit = TwoStageFit(networks, self, fitted_to, validation, generator)
         with torch.enable_grad():
             fit.run(ask if box else None, budget)
         for network in (networks.surrogate, networks.perturber):
             network.freeze()
         with torch.no_grad():
-            reference = fit.own.sample(_N_REFERENCE, generator)
+            reference = fit.pool.sample(_N_REFERENCE, generator)
             networks = networks.with_mean_change(*reference)
             lengths = _shortest(networks, *reference, self.seed)
             networks = replace(networks, lengths=lengths.sort().values)
-            found = networks.surrogate_class(fit.measured.rows)
-            recovery = (found == fit.measured.labels).double().mean().item()
+            n_recovered = sum(
+                int((networks.surrogate_class(encoded) == some.argmax(dim=1)).sum())
+                for encoded, some in fit.measured.blocks()
+            )
+            recovery = n_recovered / len(fit.measured)
         # Published only now: a fit that is broken off leaves the earlier one usable.
         self._fitted, self.history, self.n_classes = networks, fit.history, n_classes
         self.recovery_accuracy, self.validity = recovery, fit.validity

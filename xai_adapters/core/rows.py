@@ -37,8 +37,8 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
                 f"{name} holds values of type {array.dtype}, not numbers; encode its text and "
                 "category columns first"
             )
-        # A copy, so that no read-only or negatively strided array reaches torch.
-        rows = torch.from_numpy(array.copy())
+        # Copied only where it has to be: torch takes no read-only or negatively strided array.
+        rows = torch.from_numpy(np.require(array, requirements=("C", "W")))
     if rows.ndim != 2:
         raise InvalidInputError(
             f"{name} must be two-dimensional, (rows, columns); it has shape {tuple(rows.shape)}"
@@ -57,8 +57,9 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
 
 def require_finite(rows: Tensor, name: str) -> None:
     """Raise `InvalidInputError` naming the first NaN or infinite value's row and position."""
-    bad = ~torch.isfinite(rows)
-    if bad.any():
+    # The ends tell: a mask of all values would take a quarter of their memory, and more on the way.
+    if rows.numel() and not torch.stack(rows.aminmax()).isfinite().all():
+        bad = ~torch.isfinite(rows)
         first = bad.nonzero()[0].tolist()
         n_rows = int(bad.flatten(1).any(dim=1).sum()) if rows.ndim > 1 else int(bad.sum())
         raise InvalidInputError(

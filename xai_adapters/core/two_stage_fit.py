@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor, nn
@@ -32,26 +32,42 @@ _EARLY_PENALTY = 3.0
 _EXCESS_COST = 10.0
 # How far beyond the perturbed row the black box is asked: where a longer step would lead.
 _REACH = 1.25
+# Rows worked on at once where all are looked at.
+_BLOCK = 8192
 
 History = dict[str, dict[str, list[float]]]
 
 
 @dataclass
 class Pool:
-    """Encoded rows that the black box has answered for.
+    """Rows that the black box has answered for; they are read in place, never copied.
 
     Args:
-        rows: (n, e), encoded.
+        rows: (n, d) rows.
         answers: (n, K) probabilities, or one-hot where only labels are known.
+        encode: makes rows (b, d) encoded ones (b, e).
+        members: (m,) numbers of the rows that belong here; None for all.
     """
 
     rows: Tensor
     answers: Tensor
+    encode: Callable[[Tensor], Tensor] = lambda rows: rows
+    members: Tensor | None = None
 
-    @property
-    def labels(self) -> Tensor:
-        """(n,) the class of each row."""
-        return self.answers.argmax(dim=1)
+    def __len__(self) -> int:
+        """Number of rows that belong here."""
+        return len(self.rows if self.members is None else self.members)
+
+    def take(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded rows (b, e) and their answers (b, K) by their numbers (b,) among the members."""
+        if self.members is not None:
+            numbers = self.members[numbers]
+        return self.encode(self.rows[numbers]), self.answers[numbers]
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All encoded rows and their answers, some thousands at a time."""
+        for numbers in torch.arange(len(self), device=self.rows.device).split(_BLOCK):
+            yield self.take(numbers)
 
     def add(self, rows: Tensor, answers: Tensor) -> None:
         """Add rows, except those whose class was not known when fitting began."""
@@ -63,22 +79,20 @@ class Pool:
         self.answers = torch.cat((self.answers, answers[known]))
 
     def sample(self, n_rows: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """At most so many rows, and the class of each."""
-        order = torch.randperm(len(self.rows), generator=generator, device=self.rows.device)
-        chosen = order[:n_rows]
-        return self.rows[chosen], self.labels[chosen]
+        """At most so many encoded rows, and the class of each."""
+        order = torch.randperm(len(self), generator=generator, device=self.rows.device)
+        rows, answers = self.take(order[:n_rows])
+        return rows, answers.argmax(dim=1)
 
     def split(self, fraction: float, generator: Generator) -> tuple[Pool, Pool]:
         """Two pools, the second with about this share of the rows; all in the first for 0."""
-        if fraction == 0:
-            return self, Pool(self.rows[:0], self.answers[:0])
-        order = torch.randperm(len(self.rows), generator=generator, device=self.rows.device)
-        n_first = len(order) - max(1, round(fraction * len(order)))
-        first, second = order[:n_first], order[n_first:]
-        return (
-            Pool(self.rows[first], self.answers[first]),
-            Pool(self.rows[second], self.answers[second]),
-        )
+        device = self.rows.device
+        order, n_second = torch.arange(len(self), device=device), 0
+        if fraction > 0:
+            order = torch.randperm(len(self), generator=generator, device=device)
+            n_second = max(1, round(fraction * len(self)))
+        first, second = order.split((len(self) - n_second, n_second))
+        return replace(self, members=first), replace(self, members=second)
 
 
 @dataclass
@@ -88,7 +102,7 @@ class TwoStageFit:
     Args:
         networks: to be fitted.
         settings: how.
-        pool: the rows to fit to, with the black box's answers.
+        pool: the rows to fit to, and to perturb, with the black box's answers.
         validation: rows kept apart to measure on; may be empty.
         generator: where random numbers come from.
     """
@@ -103,11 +117,12 @@ class TwoStageFit:
     )
 
     def __post_init__(self) -> None:
-        """Keep the rows that are perturbed apart: the pool grows, they do not."""
-        self.own = Pool(self.pool.rows, self.pool.answers)
-        self._rows, self._labels = self.pool.rows, self.pool.labels
+        """Nothing is asked yet."""
+        none = torch.arange(0, device=self._device)
+        # Encoded already, and apart from the pool: they are learned from, but not perturbed.
+        self.asked = Pool(*self.pool.take(none))
         self.validity: float | None = None
-        self._penalty_factor = torch.ones((), device=self._rows.device)
+        self._penalty_factor = torch.ones((), device=self._device)
         self._temperature = _TEMPERATURES[0]
         self._progress = 0.0
         self._learning_rate = self.settings.learning_rate
@@ -159,7 +174,11 @@ class TwoStageFit:
     @property
     def measured(self) -> Pool:
         """The rows to measure on: those for validation, or the fitted ones if there are none."""
-        return self.validation if len(self.validation.rows) else self.own
+        return self.validation if len(self.validation) else self.pool
+
+    @property
+    def _device(self) -> torch.device:
+        return self.pool.rows.device
 
     @property
     def _networks(self) -> tuple[nn.Module, nn.Module]:
@@ -172,9 +191,10 @@ class TwoStageFit:
         """Ask about perturbed rows, and about rows on the way to them and just beyond."""
         if n_questions == 0:
             return
-        networks, generator, device = self.networks, self.generator, self._rows.device
-        chosen = torch.randint(len(self._rows), (n_questions,), generator=generator, device=device)
-        before, origin = self._rows[chosen], self._labels[chosen]
+        networks, generator, device = self.networks, self.generator, self._device
+        chosen = torch.randint(len(self.pool), (n_questions,), generator=generator, device=device)
+        before, answers = self.pool.take(chosen)
+        origin = answers.argmax(dim=1)
         networks.perturber.eval()
         with torch.no_grad():
             proposal = networks.proposal(before, self._another_class(origin))
@@ -195,25 +215,38 @@ class TwoStageFit:
         answers = ask(asked)
         flipped = answers[:n_whole].argmax(dim=1) != origin[:n_whole]
         self._record("rounds", questions=n_questions, validity=flipped.double().mean())
-        self.pool.add(asked, answers)
+        self.asked.add(asked, answers)
+
+    def _known(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded rows and answers by their numbers: those of the pool, then those asked since."""
+        if not len(self.asked):
+            return self.pool.take(numbers)
+        n_own = len(self.pool)
+        own = self.pool.take(numbers.clamp(max=n_own - 1))
+        asked = self.asked.take((numbers - n_own).clamp(min=0))
+        is_own = (numbers < n_own)[:, None]
+        rows, answers = (torch.where(is_own, *pair) for pair in zip(own, asked, strict=True))
+        return rows, answers
 
     def _surrogate_stage(self, n_epochs: int) -> None:
         """Equation 2: cross-entropy between surrogate and black box."""
         networks, noise = self.networks, self.settings.noise
         surrogate = networks.surrogate
-        rows, targets = networks.standardised(self.pool.rows), self._targets(self.pool)
-        measured = networks.standardised(self.validation.rows), self._targets(self.validation)
 
+        # Standardised batch by batch, here and below: a copy of all rows would double the memory.
         def step(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            outputs = surrogate(self._with_noise(rows[batch], noise))
-            right = outputs.detach().argmax(dim=1) == self._classes(targets[batch])
-            return cross_entropy(outputs, targets[batch]), {"accuracy": right.float().mean()}
+            rows, answers = self._known(batch)
+            targets = self._targets(answers)
+            outputs = surrogate(self._with_noise(networks.standardised(rows), noise))
+            right = outputs.detach().argmax(dim=1) == answers.argmax(dim=1)
+            return cross_entropy(outputs, targets), {"accuracy": right.float().mean()}
 
-        def validation_loss() -> Tensor:
-            return cross_entropy(surrogate(measured[0]), measured[1])
+        def validation_loss(rows: Tensor, answers: Tensor) -> Tensor:
+            return cross_entropy(surrogate(networks.standardised(rows)), self._targets(answers))
 
+        n_rows = len(self.pool) + len(self.asked)
         surrogate.requires_grad_(True)
-        self._descend("surrogate", surrogate, len(rows), n_epochs, step, validation_loss)
+        self._descend("surrogate", surrogate, n_rows, n_epochs, step, validation_loss)
         surrogate.requires_grad_(False)
 
     def _perturber_stage(self, n_epochs: int, early_penalty: float = 0.0) -> None:
@@ -224,9 +257,6 @@ class TwoStageFit:
         at once, a whole class may be sent the same long way, which no later step mends.
         """
         networks, settings = self.networks, self.settings
-        standardised = networks.standardised(self._rows)
-        validation = self.validation.rows, self.validation.labels
-        measured = networks.standardised(validation[0])
 
         def early() -> float:
             return early_penalty * max(0.0, 1 - 2 * self._progress) ** 2
@@ -244,21 +274,21 @@ class TwoStageFit:
             return total, {"flips": flipped, "length": length, "categories": categories}
 
         def step(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            target = self._another_class(self._labels[batch])
-            total, measures = loss(
-                self._rows[batch], standardised[batch], target, self._temperature
-            )
+            encoded, answers = self.pool.take(batch)
+            rows = networks.standardised(encoded)
+            target = self._another_class(answers.argmax(dim=1))
+            total, measures = loss(encoded, rows, target, self._temperature)
             if settings.flip_rate is not None:
-                measures["flips"] = self._flips_as_fitted(batch, standardised[batch], target)
+                measures["flips"] = self._flips_as_fitted(encoded, rows, target)
                 self._adapt_penalty(measures["flips"], settings.flip_rate)
             return total, measures | {"penalty_factor": self._penalty_factor}
 
-        def validation_loss() -> Tensor:
-            target = self._another_class(validation[1])
-            return loss(validation[0], measured, target, _TEMPERATURES[1])[0]
+        def validation_loss(encoded: Tensor, answers: Tensor) -> Tensor:
+            target = self._another_class(answers.argmax(dim=1))
+            return loss(encoded, networks.standardised(encoded), target, _TEMPERATURES[1])[0]
 
         self._descend(
-            "perturber", networks.perturber, len(standardised), n_epochs, step, validation_loss
+            "perturber", networks.perturber, len(self.pool), n_epochs, step, validation_loss
         )
 
     def _relaxed(self, encoded: Tensor, rows: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -306,12 +336,12 @@ class TwoStageFit:
         others = logits.scatter(1, target, -torch.inf).amax(dim=1)
         return relu(self.settings.margin - (logits.gather(1, target)[:, 0] - others)).mean()
 
-    def _flips_as_fitted(self, batch: Tensor, rows: Tensor, target: Tensor) -> Tensor:
+    def _flips_as_fitted(self, encoded: Tensor, rows: Tensor, target: Tensor) -> Tensor:
         """The share of a batch that reaches its target without dropout and noise."""
         networks = self.networks
         networks.perturber.eval()
         with torch.no_grad():
-            perturbed = self._relaxed(self._rows[batch], rows, target, self._temperature)
+            perturbed = self._relaxed(encoded, rows, target, self._temperature)
             classes: Tensor = networks.surrogate(perturbed).argmax(dim=1)
         networks.perturber.train()
         return (classes == target).float().mean()
@@ -329,9 +359,18 @@ class TwoStageFit:
         n_rows: int,
         n_epochs: int,
         step: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
-        validation_loss: Callable[[], Tensor],
+        validation_loss: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
-        """Adam with a falling step size, and early stopping if it is asked for."""
+        """Adam with a falling step size, and early stopping if it is asked for.
+
+        Args:
+            stage: its name, for the history.
+            network: to be fitted.
+            n_rows: rows it is fitted to.
+            n_epochs: passes over them.
+            step: gives the loss of the rows of these numbers, and what else to record of them.
+            validation_loss: gives the mean loss of encoded rows with their answers.
+        """
         network.train()
         parameters = list(network.parameters())
         optimizer = torch.optim.Adam(parameters, self._learning_rate, fused=True)
@@ -341,8 +380,9 @@ class TwoStageFit:
         taken = 0
         for epoch in progress(range(n_epochs), f"fitting the {stage}", self.settings.show_progress):
             self._temperature = _between(*_TEMPERATURES, epoch, n_epochs)
-            order = torch.randperm(n_rows, generator=self.generator, device=self._rows.device)
-            measured: dict[str, list[Tensor]] = {}
+            order = torch.randperm(n_rows, generator=self.generator, device=self._device)
+            names: list[str] = []
+            sums: Tensor | float = 0.0
             for batch in order.split(size):
                 self._progress = taken / n_steps
                 optimizer.param_groups[0]["lr"] = self._learning_rate * (1 - self._progress)
@@ -352,17 +392,16 @@ class TwoStageFit:
                 loss.backward()
                 optimizer.step()
                 taken += 1
-                for name, value in {"loss": loss, **measures}.items():
-                    measured.setdefault(name, []).append(value.detach())
-            # The last batch may be a short one.
-            share = torch.tensor([len(batch) / n_rows for batch in order.split(size)])
-            means = {
-                name: share.to(values[0]) @ torch.stack(values) for name, values in measured.items()
-            }
-            if len(self.validation.rows):
+                names = ["loss", *measures]
+                # By its rows, as the last batch may be a short one.
+                sums = sums + torch.stack([loss, *measures.values()]).detach() * len(batch)
+            assert isinstance(sums, Tensor)
+            means = dict(zip(names, sums / n_rows, strict=True))
+            if len(self.validation):
                 network.eval()
                 with torch.no_grad():
-                    means["validation_loss"] = validation_loss()
+                    losses = [validation_loss(*b) * len(b[0]) for b in self.validation.blocks()]
+                    means["validation_loss"] = torch.stack(losses).sum() / len(self.validation)
                 network.train()
             self._record(stage, **means)
             if self.settings.patience is None:
@@ -394,13 +433,9 @@ class TwoStageFit:
         draws = torch.randn((len(rows), c), generator=self.generator, device=rows.device)
         return torch.cat((rows[:, :c] + noise * draws, rows[:, c:]), dim=1)
 
-    def _targets(self, pool: Pool) -> Tensor:
+    def _targets(self, answers: Tensor) -> Tensor:
         """What the surrogate learns: probabilities (n, K), or classes (n,)."""
-        return pool.answers.to(torch.float32) if self.settings.soft_labels else pool.labels
-
-    @staticmethod
-    def _classes(targets: Tensor) -> Tensor:
-        return targets.argmax(dim=1) if targets.ndim == 2 else targets
+        return answers.to(torch.float32) if self.settings.soft_labels else answers.argmax(dim=1)
 
     def _record(self, stage: str, **values: float | Tensor) -> None:
         for name, value in values.items():
