@@ -203,7 +203,10 @@ def _in(module: str, *entries: ExplainerEntry) -> dict[str, ExplainerEntry]:
             make=f"xai_adapters.explainers.{module}:{entry.make}",
             claims=CLAIMS.get(entry.name, {}),
             unit=UNITS.get(entry.name),
-            reads="probabilities" if entry.name in READ_PROBABILITIES else "outputs",
+            # Who changes classes reads what decides on them.
+            reads="probabilities"
+            if entry.kind == "counterfactual" or entry.name in READ_PROBABILITIES
+            else "outputs",
             domain=DOMAINS.get(entry.name, {}),
         )
         for entry in entries

@@ -3,6 +3,7 @@
 An explainer under test may be
 
 - an `InvariantBox`, or whatever has its `solve(model, rows, target)` and its `max_width`;
+- the registry's: `boxes(rows, target, max_width=...)`;
 - a callable of `(rows, target)`, or of `(rows, target, max_width=...)` if it takes a bound C on
   widths, a number or one for each feature.
 
@@ -64,11 +65,11 @@ def boxing(made: Any, model: nn.Module) -> Boxes:
         >>> box.lower.tolist(), box.width.tolist()
         ([[-1.0, -1.0]], [[1.0, 1.0]])
     """
-    call = _solving(made, model) if hasattr(made, "solve") else made
+    call = _solving(made, model) if hasattr(made, "solve") else getattr(made, "boxes", made)
     if not callable(call):
         raise UnusableAnswerError(
-            f"make returned a {type(made).__name__}; an object with solve(model, rows, target), or "
-            "a callable of (rows, target), was expected"
+            f"make returned a {type(made).__name__}; an object with solve(model, rows, target) "
+            "or boxes(rows, target), or a callable of these two, was expected"
         )
     takes_bound = "max_width" in inspect.signature(call).parameters
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from xai_adapters.axioms.trial import UnusableAnswerError, answered
 from xai_adapters.errors import NotApplicableError
 
-_METHODS = ("counterfactuals", "perturb", "explain")
+# What says more comes first: `perturb` also tells what succeeded.
+_METHODS = ("perturb", "counterfactuals", "explain")
 _TARGETS = ("target", "target_class")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -133,10 +133,12 @@ class BlackBox:
             # One reading for all rows ever asked: a lone row of logits may add up to 1.
             can_be = bool(are_probabilities(outputs).all())
             self.reading = "probabilities" if can_be else "logits"
+        self.gives_probabilities = True
+        if self.reading == "probabilities" and outputs.shape[1] > 1:
+            return outputs
         is_probability = torch.full(
             (len(outputs),), self.reading == "probabilities", device=outputs.device
         )
-        self.gives_probabilities = True
         return class_probabilities(outputs, is_probability, self.threshold)
 
     def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
@@ -163,8 +165,9 @@ class BlackBox:
         outputs = answer.reshape(len(batch), -1)
         if not outputs.is_floating_point():
             outputs = outputs.to(torch.float32)
-        undefined = (outputs.isnan() | outputs.isposinf()).any(dim=1)
-        if undefined.any():
+        # NaN is not below anything.
+        if not (outputs < torch.inf).all():
+            undefined = (outputs.isnan() | outputs.isposinf()).any(dim=1)
             raise PredictorError(
                 f"the predictor returned NaN or inf for {int(undefined.sum())} of {len(batch)} "
                 f"rows, first for row {int(undefined.nonzero()[0])} of the batch"

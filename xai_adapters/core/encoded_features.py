@@ -76,10 +76,10 @@ class EncodedFeatures:
         if self._is_as_encoded:
             return encoded
         rows = encoded[:, self._targets.to(encoded.device)]
-        groups = encoded[:, len(self.continuous) :].split(self.group_sizes, dim=1)
-        for feature, group in zip(self.categorical, groups, strict=True):
-            if not feature.one_hot:
-                rows[:, feature.columns[0]] = group.argmax(dim=1).to(rows.dtype)
+        columns, codes = self._coded
+        if len(columns):
+            groups = encoded[:, len(self.continuous) :]
+            rows[:, columns.to(rows.device)] = groups @ codes.to(groups)
         return rows
 
     def intervals(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,25 +128,47 @@ class EncodedFeatures:
         Returns:
             Encoded rows (n, e).
         """
+        proposed = require_width(proposed, self.n_encoded, "encoded")
         if self.is_free:
-            return require_width(proposed, self.n_encoded, "encoded")
-        lower, upper = self.intervals(original)
-        scores = require_width(proposed, self.n_encoded, "encoded")[:, len(self.continuous) :]
+            return proposed
+        c = len(self.continuous)
+        numbers = self.settle_numbers(original, proposed[:, :c], *self.intervals(original))
+        if not self.categorical:
+            return numbers
+        # A score of -inf may be the best that is allowed; what is not allowed must lie below it.
+        scores = proposed[:, c:].clamp(min=torch.finfo(proposed.dtype).min)
+        scores = scores.masked_fill(~self.choices(original), -math.inf)
+        # Side by side, the shorter groups filled up.
+        owner, place = self._groups.to(scores.device)
+        padded = scores.new_full(
+            (len(scores), len(self.categorical), max(self.group_sizes)), -math.inf
+        )
+        padded[:, owner, place] = scores
+        hard = (padded.argmax(dim=2)[:, owner] == place).to(numbers.dtype)
+        groups = torch.where(self._fixed_categories.to(hard.device), original[:, c:], hard)
+        return torch.cat((numbers, groups), dim=1)
+
+    def settle_numbers(
+        self, original: Tensor, proposed: Tensor, lower: Tensor, upper: Tensor
+    ) -> Tensor:
+        """Return what `settle` does for the continuous features alone, in `intervals` known before.
+
+        Args:
+            original: encoded rows (n, e) as they are.
+            proposed: continuous features (n, c) as they might become.
+            lower: (n, c), of `intervals`.
+            upper: (n, c), of `intervals`.
+
+        Returns:
+            Continuous features (n, c).
+        """
         own = original[:, : len(self.continuous)]
-        value = torch.clamp(proposed[:, : len(self.continuous)], lower, upper)
-        if self._integer.any():
+        value = torch.clamp(proposed, lower, upper)
+        if self._has_integers:
             first, last = lower.ceil(), upper.floor()
             whole = torch.where(first <= last, value.round().clamp(first, last), own)
             value = torch.where(self._integer.to(own.device) & (value != own), whole, value)
-        # A score of -inf may be the best that is allowed; what is not allowed must lie below it.
-        scores = scores.clamp(min=torch.finfo(scores.dtype).min)
-        scores = scores.masked_fill(~self.choices(original), -math.inf)
-        hard, start = torch.zeros_like(scores, dtype=value.dtype), 0
-        for group in scores.split(self.group_sizes, dim=1):
-            hard.scatter_(1, group.argmax(dim=1, keepdim=True) + start, 1)
-            start += group.shape[1]
-        settled = torch.cat([value, hard], dim=1)
-        return torch.where(self._immutable.to(original.device), original, settled)
+        return torch.where(self._fixed_numbers.to(own.device), own, value)
 
     # What the tensors are worked with: on the CPU, moved to the rows' device where used.
 
@@ -181,8 +203,31 @@ class EncodedFeatures:
         return torch.tensor(limits, dtype=torch.float64).view(-1, 4).T
 
     @cached_property
+    def _coded(self) -> tuple[Tensor, Tensor]:
+        """Columns (k,) of codes, and by encoded category (sum of the group sizes, k) its code."""
+        coded = [feature for feature in self.categorical if not feature.one_hot]
+        codes = torch.zeros(sum(self.group_sizes), len(coded))
+        start = 0
+        for feature in self.categorical:
+            size = len(feature.categories)
+            if not feature.one_hot:
+                codes[start : start + size, coded.index(feature)] = torch.arange(size).float()
+            start += size
+        return torch.tensor([feature.columns[0] for feature in coded], dtype=torch.int64), codes
+
+    @cached_property
+    def _groups(self) -> Tensor:
+        """Of each encoded category the number of its group, and its place there: (2, sum)."""
+        pairs = [(at, place) for at, size in enumerate(self.group_sizes) for place in range(size)]
+        return torch.tensor(pairs).T
+
+    @cached_property
     def _integer(self) -> Tensor:
         return torch.tensor([feature.integer for feature in self.continuous], dtype=torch.bool)
+
+    @cached_property
+    def _has_integers(self) -> bool:
+        return any(feature.integer for feature in self.continuous)
 
     @cached_property
     def _open_categories(self) -> Tensor:
@@ -197,11 +242,14 @@ class EncodedFeatures:
         )
 
     @cached_property
-    def _immutable(self) -> Tensor:
-        """Whether each encoded column belongs to a feature that may not change."""
-        fixed = [not feature.mutable for feature in self.continuous]
-        for feature in self.categorical:
-            fixed += [not feature.mutable] * len(feature.categories)
+    def _fixed_numbers(self) -> Tensor:
+        """Whether each continuous feature may not change."""
+        return torch.tensor([not feature.mutable for feature in self.continuous], dtype=torch.bool)
+
+    @cached_property
+    def _fixed_categories(self) -> Tensor:
+        """Whether each encoded category belongs to a feature that may not change."""
+        fixed = [not f.mutable for f in self.categorical for _ in f.categories]
         return torch.tensor(fixed, dtype=torch.bool)
 
 

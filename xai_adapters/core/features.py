@@ -108,6 +108,21 @@ class FeatureSchema(EncodedFeatures):
             InvalidInputError: naming the feature and the first such row.
         """
         rows = require_width(rows, self.n_columns, "model")
+        if not self._hold_categories(rows):
+            self._name_bad_category(rows)
+        if bounds:
+            self._check_numbers(rows)
+
+    def _hold_categories(self, rows: Tensor) -> bool:
+        """Whether in every group of every row one entry is 1 and the others are 0."""
+        if not self.categorical:
+            return True
+        groups = self.encode(rows)[:, len(self.continuous) :]
+        owner, _ = self._groups.to(rows.device)
+        held = groups.new_zeros(len(groups), len(self.categorical)).index_add_(1, owner, groups)
+        return bool(((groups == 0) | (groups == 1)).all() and (held == 1).all())
+
+    def _name_bad_category(self, rows: Tensor) -> None:
         for feature in self.categorical:
             held = rows[:, list(feature.columns)]
             top = 1 if feature.one_hot else len(feature.categories) - 1
@@ -123,8 +138,6 @@ class FeatureSchema(EncodedFeatures):
                     f"{feature.name}: row {row} holds {', '.join(found) or 'no 1'}; expected "
                     f"{wanted if feature.one_hot else f'a whole number from 0 to {top}'}"
                 )
-        if bounds:
-            self._check_numbers(rows)
 
     def _check_numbers(self, rows: Tensor) -> None:
         # As the rows' dtype has them: 0.1 is not the float32 nearest to it.

@@ -59,11 +59,14 @@ def shortest_step(
     # Where nothing helped, a longer step is no better than the one that was given.
     above[~changed] = 1
     found = changed.nonzero()[:, 0]
-    for _ in range(n_halvings if len(found) else 0):
-        middle = (below[found] + above[found]) / 2
-        enough = changes(found, middle)
-        above[found] = torch.where(enough, middle, above[found])
-        below[found] = torch.where(enough, below[found], middle)
+    if n_halvings and len(found):
+        shorter, longer = below[found], above[found]
+        for _ in range(n_halvings):
+            middle = (shorter + longer) / 2
+            enough = changes(found, middle)
+            longer = torch.where(enough, middle, longer)
+            shorter = torch.where(enough, shorter, middle)
+        above[found] = longer
     return above, changed
 
 
@@ -94,11 +97,17 @@ def shortest_flip(
         (f,) positions of the rows for which a point was found, and those points (f, e).
     """
     c = len(schema.continuous)
-    change, groups = end[:, :c] - before[:, :c], end[:, c:]
+    change = end[:, :c] - before[:, :c]
+    # The same at every step, and settled once.
+    (lower, upper), groups = schema.intervals(before), schema.settle(before, end)[:, c:]
 
     def point(some: Tensor, steps: Tensor) -> Tensor:
-        moved = before[some, :c] + steps.to(change)[:, None] * change[some]
-        return schema.settle(before[some], torch.cat((moved, groups[some]), dim=1))
+        own = before[some]
+        moved = own[:, :c] + steps.to(change)[:, None] * change[some]
+        if schema.is_free:
+            return moved
+        numbers = schema.settle_numbers(own, moved, lower[some], upper[some])
+        return torch.cat((numbers, groups[some]), dim=1)
 
     steps, flipped = shortest_step(
         lambda some, steps: flips(some, point(some, steps)),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai_adapters.core.array_black_box import ArrayBlackBox
 from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.invariant_box import InvariantBox
+from xai_adapters.core.invariant_box import Box, InvariantBox
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation, Perturbation
 from xai_adapters.core.semifactual import SemifactualBox
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.registry import (
     CounterfactualGenerator,
     Explainer,
-    FunctionExplainer,
     FunctionGenerator,
     Subject,
 )
@@ -42,6 +42,42 @@ class FIMAPExplainer:
     def perturb(self, rows: Tensor, origin: Tensor) -> Perturbation:
         """The rows, flattened, perturbed to leave their class."""
         return self.fitted.perturb(rows.flatten(1), origin=origin)
+
+
+@dataclass(frozen=True)
+class FIMAPCounterfactuals:
+    """FIMAP fitted to a subject's background, with how it is to perturb."""
+
+    fitted: MinimalPerturbation
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def perturb(self, rows: Tensor, origin: Tensor, target: Tensor | None = None) -> Perturbation:
+        """The rows perturbed to leave their class, or to reach the target."""
+        return self.fitted.perturb(rows, target, origin=origin, **self.settings)
+
+    def counterfactuals(self, rows: Tensor, origin: Tensor) -> Tensor:
+        """The perturbed rows; where the model was asked and says no, the rows as they are."""
+        found = self.perturb(rows, origin)
+        if found.success is None:
+            return found.perturbed
+        return torch.where(found.success[:, None], found.perturbed, rows)
+
+
+@dataclass(frozen=True)
+class BoxExplainer:
+    """Boxes of a subject's network, as scores and as boxes."""
+
+    network: nn.Module
+    settings: Mapping[str, Any]
+
+    def explain(self, rows: Tensor, target: Tensor) -> Tensor:
+        """How little each feature may move."""
+        return self.boxes(rows, target).scores()
+
+    def boxes(self, rows: Tensor, target: Tensor, max_width: float | Tensor | None = None) -> Box:
+        """The box around each row, within another bound on its widths if one is given."""
+        bound = {} if max_width is None else {"max_width": max_width}
+        return InvariantBox(**{**self.settings, **bound}).solve(self.network, rows, target)
 
 
 def fimap(subject: Subject) -> Explainer:
@@ -96,25 +132,14 @@ def invariant_box_exit(subject: Subject) -> CounterfactualGenerator:
 
 def _counterfactuals(
     subject: Subject, *, check: bool, put_back: bool = False, local_search: int = 0
-) -> CounterfactualGenerator:
+) -> FIMAPCounterfactuals:
     box = BlackBox(subject.model)
     solver = MinimalPerturbation(schema=subject.schema, seed=subject.seed)
     solver.fit(subject.background, box)
-
-    def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
-        found = solver.perturb(
-            rows,
-            origin=origin,
-            black_box=box if check else None,
-            check=check,
-            put_back=put_back,
-            local_search=local_search,
-        )
-        if found.success is None:
-            return found.perturbed
-        return torch.where(found.success[:, None], found.perturbed, rows)
-
-    return FunctionGenerator(counterfactuals)
+    if not check:
+        return FIMAPCounterfactuals(solver)
+    settings = {"check": True, "put_back": put_back, "local_search": local_search}
+    return FIMAPCounterfactuals(solver, {"black_box": box, **settings})
 
 
 def invariant_box(subject: Subject) -> Explainer:
@@ -129,12 +154,12 @@ def invariant_box(subject: Subject) -> Explainer:
         rows = subject.background
         max_width = (rows.amax(dim=0) - rows.amin(dim=0)).clamp(min=torch.finfo(rows.dtype).tiny)
     n_features = subject.background[0].numel()
-    solver = InvariantBox(
-        max_width=max_width,
-        n_steps=500 if n_features < _PHOTOGRAPH else 150,
-        n_draws=32 if n_features < _PHOTOGRAPH else 8,
+    settings = {
+        "max_width": max_width,
+        "n_steps": 500 if n_features < _PHOTOGRAPH else 150,
+        "n_draws": 32 if n_features < _PHOTOGRAPH else 8,
         # Small images go in whole blocks; of photographs a few at once fill the memory's caches.
-        internal_batch_size=max(8, 5_000_000 // n_features),
-        seed=subject.seed,
-    )
-    return FunctionExplainer(lambda rows, target: solver.solve(network, rows, target).scores())
+        "internal_batch_size": max(8, 5_000_000 // n_features),
+        "seed": subject.seed,
+    }
+    return BoxExplainer(network, settings)
