@@ -109,7 +109,7 @@ def _axioms_command(typer: Any) -> Any:
         explainers: Annotated[
             list[str] | None,
             typer.Argument(
-                help="Registered names, or MODULE:FACTORY; all registered attributions by default."
+                help="Registered names, or MODULE:FACTORY; all registered explainers by default."
             ),
         ] = None,
         only: Annotated[
@@ -136,7 +136,7 @@ def _axioms_command(typer: Any) -> Any:
         names = list(AXIOMS)
         if only is not None:
             names = [name.strip() for name in only.split(",") if name.strip()]
-        references = explainers or explainer_names("attribution")
+        references = explainers or explainer_names()
         # As `python -m` does it: MODULE may be of the project in this folder.
         sys.path.insert(0, str(Path.cwd()))
         with _bar(len(references) * len(names)) as bar:

@@ -100,7 +100,96 @@ _SHAP: Claims = {
     "stability": 2,
 }
 
+_UNTOLD = "a registered generator is not told which class to reach"
+_SILENT = "it says nothing of its success"
+_MAY_FAIL = "it may find none where there is one"
+_FITTED_WAY = "a fitted network's way is near the shortest, not the shortest"
+_LAST_STEP = "its last steps are halvings, which leave a share of the way"
+_GIVEN_ORIGIN = "it takes the classes that it is given for the rows' own"
+_TRAINED = "its network is trained for minutes on each model"
+_ONE_TREE = "it explains a single decision tree, and the axioms draw networks"
+
+# What every generator that asks the model before it answers should keep.
+_CHECKED: Claims = {
+    "validity": 0,
+    "coverage": _MAY_FAIL,
+    "target_reached": _UNTOLD,
+    "honest_success": _SILENT,
+    "constraints": 0,
+    "one_hot": 0,
+    "counterfactual_batch_independence": 1e-5,
+    "idempotence": _GIVEN_ORIGIN,
+    "no_needless_change": "what it changes is not tried one by one",
+    "shortest_step": _LAST_STEP,
+    "linear_length": _LAST_STEP,
+    "linear_direction": "it does not know the normal of a boundary",
+}
+_FIMAP_CHECKED: Claims = {
+    **_CHECKED,
+    "target_reached": 0,
+    "honest_success": 0,
+    "idempotence": 0,
+    "linear_length": _FITTED_WAY,
+    "linear_direction": _FITTED_WAY,
+}
+_EXACT: Claims = {
+    **_CHECKED,
+    "coverage": 0,
+    "idempotence": 0,
+    "no_needless_change": 0,
+    "shortest_step": 0,
+    "linear_length": 0,
+    "linear_direction": 0,
+}
+_GRID = "the nearest of a grid's points lies behind the nearest of all"
+_DICE: Claims = {
+    **_CHECKED,
+    "validity": "it may give what it found last, which is not always one",
+    "counterfactual_batch_independence": _GLOBAL,
+}
+_BOXES: Claims = {
+    "sampled_invariance": 0.05,
+    "attack_inside": "it keeps the class on average, and a corner may have another",
+    "width_within_bound": 0,
+    "monotone_in_bound": 0.1,
+    "irrelevant_width": 0,
+    "box_scaling": "its steps are in the inputs' unit",
+    "box_permutation": _SAMPLED_BOX,
+    "box_batch_independence": 1e-5,
+}
+
 CLAIMS: dict[str, Claims] = {
+    "fimap_as_fitted": {
+        **_FIMAP_CHECKED,
+        "validity": "what flips the surrogate need not flip the model",
+        "target_reached": "what reaches a class of the surrogate need not reach the model's",
+        "honest_success": _SILENT,
+        "shortest_step": _FITTED_WAY,
+    },
+    "fimap_check": _FIMAP_CHECKED,
+    "fimap_put_back": {
+        **_FIMAP_CHECKED,
+        "no_needless_change": "the last step is shortened after the needless changes are undone",
+    },
+    "fimap_local_search": _FIMAP_CHECKED,
+    "invariant_box_exit": {
+        **_CHECKED,
+        "no_needless_change": "features are tried once, and others are put back after them",
+    },
+    "nearest_leaf": dict.fromkeys(_CHECKED, _ONE_TREE),
+    "nearest_on_plane": _EXACT,
+    "nearest_on_grid": {
+        **_EXACT, "shortest_step": _GRID, "linear_length": _GRID, "linear_direction": _GRID,
+    },
+    "nearest_unlike": {**_CHECKED, "coverage": 0, "idempotence": 0},
+    "growing_spheres": _CHECKED,
+    "wachter": _CHECKED,
+    "gradient_ascent": _CHECKED,
+    "dice_random": _DICE,
+    "dice_genetic": _DICE,
+    "dice_kdtree": _DICE,
+    "dice_gradient": _DICE,
+    "cfrl": dict.fromkeys(_CHECKED, _TRAINED),
     "fimap": {
         **_CONDUCT,
         **_LOOKS,
@@ -132,6 +221,7 @@ CLAIMS: dict[str, Claims] = {
         "input_invariance": 0.01,
         "target_consistency": 0.01,
         "stability": "a row across the decision has a box of no width",
+        **_BOXES,
     },
     "saliency": _SALIENCY,
     "input_x_gradient": {**_SALIENCY, "input_invariance": _FIXED_BASELINE},
@@ -246,6 +336,8 @@ UNITS: dict[str, Literal["output", "output/input", "input"]] = {
 DOMAINS: dict[str, dict[str, Any]] = {
     "lrp": {"activations": ("relu", "tanh")},  # Captum has rules for these
     "kernel_shap": {"min_features": 2},  # a coalition of one feature has nothing to be drawn from
+    "nearest_on_plane": {"max_hidden_layers": 0},
+    "nearest_on_grid": {"min_features": 2, "max_features": 2},
 }
 
 # Those that ask for class probabilities, whatever the model gives.
