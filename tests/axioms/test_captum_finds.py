@@ -57,6 +57,8 @@ FINDS = [
     Find("the gradient is blind where the output is flat", "sensitivity", slope, "broken", 1),
     Find("DeepLift looks at the implementation", "implementation_invariance", attr.DeepLift,
          "broken", 3, domain=Domain.piecewise_linear(styles=MODULES)),
+    Find("the gradient at a kink looks at the implementation", "implementation_invariance", slope,
+         "broken", 2, domain=Domain.piecewise_linear(), max_examples=600),
     Find("LRP looks at the implementation", "implementation_invariance", attr.LRP,
          "broken", 1, domain=Domain(activations=("tanh",))),
     Find("Saliency leaves requires_grad when the model raises", "left_as_found_after_error",

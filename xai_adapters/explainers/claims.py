@@ -14,6 +14,7 @@ Claims = dict[str, float | str]
 _SLOPE = "a slope is no share of the output"
 _FLAT = "a slope is 0 where the output is flat, as 1 - relu(1 - x) is at 2"
 _JUMPS = "slopes jump at the kinks of a model"
+_AT_KINKS = "at a kink its slope depends on how the function is written"
 _FIXED_BASELINE = "its baseline stays where it is when rows are moved"
 _SAMPLED = "its draws differ from call to call; it is exact in the mean alone"
 _GLOBAL = "it draws from the global generators"
@@ -63,6 +64,7 @@ _SALIENCY: Claims = {
     **_LOOKS,
     "completeness": _SLOPE,
     "sensitivity": _FLAT,
+    "implementation_invariance": _AT_KINKS,
     "input_invariance": 0,
     "stability": _JUMPS,
 }
