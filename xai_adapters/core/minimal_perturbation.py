@@ -33,6 +33,8 @@ from xai_adapters.errors import (
 _N_REFERENCE = 2000
 # Points near a row that tell how near another class of the surrogate is; more tell little more.
 _N_NEARBY = 30
+# Rows around which points are made at once.
+_SOME_ROWS = 512
 # Questions that `fit` asks if it is not told how many: as many rows have to be kept.
 _MOST_QUESTIONS = 10_000
 _LOW_RECOVERY, _LOW_VALIDITY = 0.9, 0.95
@@ -529,6 +531,11 @@ def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> 
 
 def _shortest(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed: int) -> Tensor:
     """Length (n,) of the shortest perturbation found that leaves a class (n,) of the surrogate."""
+    parts = zip(encoded.split(_SOME_ROWS), origin.split(_SOME_ROWS), strict=True)
+    return torch.cat([_shortest_of(networks, *part, seed) for part in parts])
+
+
+def _shortest_of(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed: int) -> Tensor:
     reached = networks.nearest_other(encoded, origin)
 
     def flips(some: Tensor, points: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ _EXCESS_COST = 10.0
 # How far beyond the perturbed row the black box is asked: where a longer step would lead.
 _REACH = 1.25
 # Rows worked on at once where all are looked at.
-_BLOCK = 8192
+_BLOCK = 2048
 
 History = dict[str, dict[str, list[float]]]
 

@@ -188,7 +188,9 @@ CLAIMS: dict[str, Claims] = {
     "wachter": _CHECKED,
     "gradient_ascent": _CHECKED,
     "dice_random": _DICE,
-    "dice_genetic": _DICE,
+    "dice_genetic": dict.fromkeys(
+        _CHECKED, "where nothing is permitted that flips, it searches for minutes"
+    ),
     "dice_kdtree": _DICE,
     "dice_gradient": _DICE,
     "cfrl": dict.fromkeys(_CHECKED, _TRAINED),
