@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Categorical", "Continuous", "Direction", "Feature", "FeatureSchema"]
 
+# Rows that are encoded at once where all are looked at.
+_BLOCK = 8192
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class FeatureSchema(EncodedFeatures):
@@ -108,15 +111,13 @@ class FeatureSchema(EncodedFeatures):
             InvalidInputError: naming the feature and the first such row.
         """
         rows = require_width(rows, self.n_columns, "model")
-        if not self._hold_categories(rows):
+        if self.categorical and not all(map(self._hold_categories, rows.split(_BLOCK))):
             self._name_bad_category(rows)
         if bounds:
             self._check_numbers(rows)
 
     def _hold_categories(self, rows: Tensor) -> bool:
         """Whether in every group of every row one entry is 1 and the others are 0."""
-        if not self.categorical:
-            return True
         groups = self.encode(rows)[:, len(self.continuous) :]
         owner, _ = self._groups.to(rows.device)
         held = groups.new_zeros(len(groups), len(self.categorical)).index_add_(1, owner, groups)

@@ -191,8 +191,8 @@ CLAIMS: dict[str, Claims] = {
     "dice_genetic": dict.fromkeys(
         _CHECKED, "where nothing is permitted that flips, it searches for minutes"
     ),
+    "dice_gradient": dict.fromkeys(_CHECKED, "it takes minutes for a few rows"),
     "dice_kdtree": _DICE,
-    "dice_gradient": _DICE,
     "cfrl": dict.fromkeys(_CHECKED, _TRAINED),
     "fimap": {
         **_CONDUCT,
