@@ -131,7 +131,8 @@ class BlackBox:
         outputs = torch.cat(answers).to(rows.device)
         if self.output == "auto" and self.reading != "logits":
             # One reading for all rows ever asked: a lone row of logits may add up to 1.
-            can_be = bool(are_probabilities(outputs).all())
+            named = self.decision is None and getattr(ask, "__name__", "") == "predict_proba"
+            can_be = named or bool(are_probabilities(outputs).all())
             self.reading = "probabilities" if can_be else "logits"
         self.gives_probabilities = True
         if self.reading == "probabilities" and outputs.shape[1] > 1:

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.core.fitted_networks import FittedNetworks
-from xai_adapters.core.step_search import shortest_flip
+from xai_adapters.core.step_search import picked, shortest_flip
 
 # The local search draws directions ever nearer to the best so far, and then begins anew.
 _ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
@@ -151,9 +151,9 @@ class CounterfactualSearch:
             return
         found, points = shortest_flip(
             self.networks.schema,
-            self.original[rows],
-            end[rows],
-            lambda some, points: self.flips(rows[some], points),
+            picked(self.original, rows),
+            picked(end, rows),
+            lambda some, points: self.flips(picked(rows, some), points),
             known=known,
             **settings,
         )

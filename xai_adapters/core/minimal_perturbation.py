@@ -21,6 +21,7 @@ from xai_adapters.core.fitting_settings import FittingSettings
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.core.persistence import read_explainer, write_explainer
 from xai_adapters.core.rows import as_rows
+from xai_adapters.core.step_search import picked
 from xai_adapters.core.two_stage_fit import History, Pool, TwoStageFit
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -373,7 +374,9 @@ class MinimalPerturbation(FittingSettings):
                 def flips(some: Tensor, points: Tensor) -> Tensor:
                     """Whether the black box changes its mind there as wanted."""
                     found = box.labels(schema.decode(points).to(rows.dtype))
-                    return found != origin[some] if any_other else found == reached[some]
+                    if any_other:
+                        return found != picked(origin, some)
+                    return found == picked(reached, some)
 
                 search = CounterfactualSearch(fitted, encoded, proposal, flips)
                 if check:

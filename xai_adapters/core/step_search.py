@@ -70,6 +70,11 @@ def shortest_step(
     return above, changed
 
 
+def picked(values: Tensor, some: Tensor) -> Tensor:
+    """The values of some rows (a,), numbered in rising order; all need not be copied."""
+    return values if len(some) == len(values) else values[some]
+
+
 def shortest_flip(
     schema: FeatureSchema,
     before: Tensor,
@@ -102,12 +107,13 @@ def shortest_flip(
     (lower, upper), groups = schema.intervals(before), schema.settle(before, end)[:, c:]
 
     def point(some: Tensor, steps: Tensor) -> Tensor:
-        own = before[some]
-        moved = own[:, :c] + steps.to(change)[:, None] * change[some]
+        own = picked(before, some)
+        moved = own[:, :c] + steps.to(change)[:, None] * picked(change, some)
         if schema.is_free:
             return moved
-        numbers = schema.settle_numbers(own, moved, lower[some], upper[some])
-        return torch.cat((numbers, groups[some]), dim=1)
+        ends = picked(lower, some), picked(upper, some)
+        numbers = schema.settle_numbers(own, moved, *ends)
+        return torch.cat((numbers, picked(groups, some)), dim=1)
 
     steps, flipped = shortest_step(
         lambda some, steps: flips(some, point(some, steps)),
