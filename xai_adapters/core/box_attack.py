@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind
+from xai_adapters.core.scaled_box import check_box
 from xai_adapters.errors import InvalidInputError, PredictorError
 
 
@@ -31,22 +32,6 @@ class Attack:
     point: Tensor
     margin: Tensor
     target: Tensor
-
-
-def check_box(x: Tensor, lower: Tensor, upper: Tensor) -> None:
-    """Raise `InvalidInputError` unless `lower` <= x <= `upper`, in the shape and type of x."""
-    for name, end in (("lower", lower), ("upper", upper)):
-        if end.shape != x.shape or end.dtype != x.dtype:
-            raise InvalidInputError(
-                f"{name} must be {x.dtype} of shape {tuple(x.shape)} like the rows; it is "
-                f"{end.dtype} of shape {tuple(end.shape)}"
-            )
-    outside = ~((lower <= x) & (x <= upper)).flatten(1).all(dim=1)
-    if outside.any():
-        row = int(outside.nonzero()[0])
-        raise InvalidInputError(
-            f"a box lies around its row, lower <= x <= upper; that of row {row} does not"
-        )
 
 
 def attack_box(
