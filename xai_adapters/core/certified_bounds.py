@@ -48,7 +48,7 @@ class Certifier:
     for convolutions by Winograd's or Fourier's methods.
 
     Args:
-        network: of layers that `trace` knows; bounded as it computes in eval mode.
+        network: a module of layers that `trace` knows; bounded as it computes in eval mode.
         x: (n, ...) rows, float32 or float64.
         target: (n,) the class to keep, or one for all; by default the network's own at `x`.
         method: how tight, and at what cost. "crown" follows every open unit back to the input,
@@ -62,9 +62,9 @@ class Certifier:
         target: (n,) the class to keep.
 
     Raises:
-        NotApplicableError: naming the layer for which no bounds are known, or if the network does
-            not compute what its layers say.
-        InvalidInputError: for rows of another type, a bad target or setting.
+        NotApplicableError: naming the layer for which no bounds are known; if the network does
+            not compute what its layers say; for rows of another type.
+        InvalidInputError: for a bad target or setting.
         PredictorError: if the network returns NaN, or not one row of outputs for each row.
 
     Example:
@@ -79,7 +79,7 @@ class Certifier:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Callable[[Tensor], Tensor],
         x: Tensor,
         target: Tensor | int | None = None,
         *,
@@ -97,8 +97,9 @@ class Certifier:
                 f"cannot be certified: a {type(network).__name__} has no layers to be followed"
             )
         if x.dtype not in (torch.float32, torch.float64):
-            raise InvalidInputError(
-                f"rounding is bounded for rows of float32 and float64; they are {x.dtype}"
+            raise NotApplicableError(
+                "cannot be certified: rounding is bounded for rows of float32 and float64; they "
+                f"are {x.dtype}"
             )
         self._x, self._method, self._batch_size = x.detach(), method, internal_batch_size
         self._network = trace(network, x.dtype)
