@@ -136,7 +136,7 @@ def _attack(
     """The points (a, ...) with the lowest margins (a,) seen in the boxes of `rows`."""
     point = x.clone()
     margin = x.new_full((len(x),), torch.inf)
-    rivals = _rivals(decision, point, rows, len(starts) + 1)
+    rivals = decision.rivals(rows, len(starts) + 1)
     for number in range(len(starts) + 1):
         left = (margin >= 0).nonzero()[:, 0]
         if len(left) == 0:
@@ -165,11 +165,3 @@ def _attack(
             size = (1 - step / n_steps) * (high - low)
             points = points - size * slope.nan_to_num(0, 0, 0).sign()
     return point, margin
-
-
-@torch.no_grad()
-def _rivals(decision: Decision, x: Tensor, rows: Tensor, at_most: int) -> Tensor:
-    """The classes (a, r) other than the target, the strongest at the row first."""
-    own = decision.target[rows, None]
-    others = decision.scores(x, rows).scatter(1, own, -torch.inf)
-    return others.topk(min(at_most, decision.n_classes - 1), dim=1).indices

@@ -94,6 +94,12 @@ class Decision:
         others = scores.scatter(1, own, -torch.inf).amax(dim=1)
         return scores.gather(1, own)[:, 0] - others
 
+    def rivals(self, rows: Tensor, at_most: int) -> Tensor:
+        """The classes (m, r) other than the target, the strongest at the row first."""
+        scores = self._read(self.outputs[rows], rows)
+        others = scores.scatter(1, self.target[rows, None], -torch.inf)
+        return others.topk(min(at_most, self.n_classes - 1), dim=1).indices
+
     def _read(self, outputs: Tensor, rows: Tensor) -> Tensor:
         is_probability = self._is_probability[rows]
         # Not the logarithm of 0, whose derivative would spoil that of all other points.

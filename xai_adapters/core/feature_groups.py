@@ -47,6 +47,24 @@ class FeatureGroups:
         """
         return self._reduced(values, rows, "mean")
 
+    def total(self, values: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Add up the values of each group.
+
+        Args:
+            values: (m, ...), one value a feature.
+            rows: (m,) numbers of the rows these are; by default all.
+
+        Returns:
+            (m, groups), 0 for numbers that no feature of the row has.
+        """
+        groups = self._groups if rows is None else self._groups[rows]
+        flat = values.flatten(1)
+        return flat.new_zeros(len(flat), self._n_groups).scatter_add_(1, groups, flat)
+
+    def spread(self, of_groups: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Give each feature what its group has: (m, groups) to (m, features)."""
+        return of_groups.gather(1, self._groups if rows is None else self._groups[rows])
+
     def smallest(self, values: Tensor, rows: Tensor | None = None) -> Tensor:
         """Replace each value by the smallest of its group; arguments as for `mean`."""
         return self._reduced(values, rows, "amin")
