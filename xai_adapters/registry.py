@@ -309,6 +309,30 @@ _BUILT_IN = {
         ),
     ),
     **_in(
+        "linear_programs",
+        ExplainerEntry(
+            "linear_program", "Hara et al.: the largest box of the linearised model",
+            "linear_program", block_size=10,
+        ),
+        ExplainerEntry(
+            "linear_program_smooth", "Hara et al., linearised at ten noisy copies too",
+            "linear_program_smooth", block_size=10,
+        ),
+    ),
+    **_in(
+        "random_masks",
+        ExplainerEntry(
+            "rise", "RISE, 4,000 random masks of the mask's value", "rise", "mask", block_size=10
+        ),
+    ),
+    **_in(
+        "learned_mask",
+        ExplainerEntry(
+            "learned_mask", "Fong and Vedaldi: the least that is shown to keep the class",
+            "learned_mask", "mask", block_size=10,
+        ),
+    ),
+    **_in(
         "ends",
         ExplainerEntry(
             "greedy", "Greedy search on the masking curve: the bound", "greedy", "mask",

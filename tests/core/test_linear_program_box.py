@@ -230,7 +230,7 @@ ONE = torch.ones(1, 2)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"slack_penalty": -1.0}, "they are -1.0, 0, 0.05 and 100"),
+        ({"slack_penalty": -1.0}, "they are -1.0, 0 and 100"),
         ({"n_rivals": 0}, "n_rivals at least 1"),
         ({"max_width": 0.0}, "max_width must be positive"),
         ({"max_width": torch.ones(3)}, r"max_width of shape \(3,\) does not fit"),

@@ -56,7 +56,7 @@ def linear_program_box(
     slack_penalty: float = 0.5,
     symmetric: bool = False,
     n_noisy: int = 0,
-    noise: float = 0.05,
+    noise: float | Tensor = 0.05,
     n_rivals: int = 100,
     output: OutputKind = "auto",
     threshold: float | None = None,
@@ -90,7 +90,7 @@ def linear_program_box(
             share of features. infinity for no slack.
         symmetric: whether a feature moves as far down as up, as in Ikeno and Hara.
         n_noisy: copies of the row with normal noise.
-        noise: its standard deviation.
+        noise: its standard deviation, one number or a tensor that broadcasts against a row.
         n_rivals: other classes that are kept out, the strongest at the row.
         output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
         threshold: for a model with one output, the value that separates its two classes.
@@ -112,10 +112,10 @@ def linear_program_box(
         >>> box.below.round(decimals=4).tolist(), box.above.round(decimals=4).tolist()
         ([[0.05, 0.3]], [[0.3, 0.3]])
     """
-    if slack_penalty < 0 or n_noisy < 0 or noise < 0 or n_rivals < 1:
+    if slack_penalty < 0 or n_noisy < 0 or n_rivals < 1:
         raise InvalidInputError(
-            "slack_penalty, n_noisy and noise must not be negative and n_rivals at least 1; they "
-            f"are {slack_penalty}, {n_noisy}, {noise} and {n_rivals}"
+            "slack_penalty and n_noisy must not be negative and n_rivals at least 1; they are "
+            f"{slack_penalty}, {n_noisy} and {n_rivals}"
         )
     x = x.detach()
     with left_as_found(model, x.device):
