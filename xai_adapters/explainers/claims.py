@@ -22,6 +22,7 @@ _ONE_TENSOR = "a registered explainer takes one tensor"
 _ONE_TARGET_A_ROW = "a registered explainer takes one target a row"
 _NO_DECISION = "what is near a decision is no share of the output"
 _REFIT = "two fits to models of other weights begin and end differently"
+_SEVERAL = "a linear program may have several solutions"
 _SAMPLED_BOX = "its draws of the box's points differ from feature to feature"
 
 _CALLED: Claims = {"inputs_in_parts": _ONE_TENSOR, "target_forms": _ONE_TARGET_A_ROW}
@@ -160,6 +161,23 @@ _BOXES: Claims = {
     "box_batch_independence": 1e-5,
 }
 
+_LINEAR_PROGRAM: Claims = {
+    **_CONDUCT,
+    **_LOOKS,
+    "completeness": _NO_DECISION,
+    "sensitivity": _NO_DECISION,
+    "dummy": "widths are bounded by each column's range, and scores count from the widest",
+    "linearity": _NO_DECISION,
+    "additivity": _NO_DECISION,
+    "symmetry": _SEVERAL,
+    "implementation_invariance": _AT_KINKS,
+    "scaling": "its objective adds widths up in the inputs' unit",
+    "output_shift": 0.01,
+    "input_invariance": 0.01,
+    "target_consistency": 0.01,
+    "stability": _JUMPS,
+}
+
 CLAIMS: dict[str, Claims] = {
     "fimap_as_fitted": {
         **_FIMAP_CHECKED,
@@ -227,6 +245,8 @@ CLAIMS: dict[str, Claims] = {
         "stability": "a row across the decision has a box of no width",
         **_BOXES,
     },
+    "linear_program": _LINEAR_PROGRAM,
+    "linear_program_smooth": _LINEAR_PROGRAM,
     "saliency": _SALIENCY,
     "input_x_gradient": {**_SALIENCY, "input_invariance": _FIXED_BASELINE},
     "integrated_gradients": _INTEGRATED_GRADIENTS,
@@ -323,9 +343,12 @@ CLAIMS: dict[str, Claims] = {
 CLAIMS["greedy"] = {
     **dict.fromkeys(CLAIMS["random"], "it needs an image, and bounds the others on one")
 }
+CLAIMS["rise"] = CLAIMS["learned_mask"] = dict.fromkeys(CLAIMS["random"], "it needs an image")
 
 UNITS: dict[str, Literal["output", "output/input", "input"]] = {
-    **dict.fromkeys(("fimap", "invariant_box"), "input"),
+    **dict.fromkeys(
+        ("fimap", "invariant_box", "linear_program", "linear_program_smooth"), "input"
+    ),
     **dict.fromkeys(("saliency", "guided_backprop", "smooth_grad"), "output/input"),
     **dict.fromkeys(
         (
@@ -346,5 +369,8 @@ DOMAINS: dict[str, dict[str, Any]] = {
 
 # Those that ask for class probabilities, whatever the model gives.
 READ_PROBABILITIES = frozenset(
-    {"fimap", "invariant_box", "shap_kernel", "shap_permutation", "lime_tabular"}
-)
+    {
+        "fimap", "invariant_box", "linear_program", "linear_program_smooth", "shap_kernel",
+        "shap_permutation", "lime_tabular",
+    }
+)  # fmt: skip
