@@ -4,12 +4,11 @@
 # named, and annotations that mention it must be read where it is known.
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from xai_adapters import __version__
-from xai_adapters.errors import UnknownNameError, XaiAdaptersError, require
+from xai_adapters.errors import InvalidInputError, UnknownNameError, XaiAdaptersError, require
 
 
 def main() -> None:
@@ -19,6 +18,8 @@ def main() -> None:
     except XaiAdaptersError as error:
         print(f"xai-adapters: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def _application() -> Any:
@@ -46,60 +47,91 @@ def _application() -> Any:
 
 def _benchmark_command(typer: Any) -> Any:
     def benchmark(
-        task: Annotated[str, typer.Argument(help="One of `xai-adapters list tasks`.")],
+        task: Annotated[
+            str | None,
+            typer.Argument(
+                help="One of `xai-adapters list tasks`, or MODULE:FUNCTION that returns a Task."
+            ),
+        ] = None,
         explainers: Annotated[
-            str | None, typer.Option(help="Names, separated by commas; all by default.")
+            str | None,
+            typer.Option(help="Names or MODULE:MAKER, separated by commas; all by default."),
+        ] = None,
+        model: Annotated[
+            str | None,
+            typer.Option(
+                help="Of a counterfactual task: forest, boosting, mlp, tree or linear. Without a "
+                "task MODULE:FUNCTION that makes a model, or MODULE:MODEL."
+            ),
+        ] = None,
+        data: Annotated[
+            str | None, typer.Option(help="Rows for that model: an .npz or .parquet file.")
+        ] = None,
+        background: Annotated[
+            str | None, typer.Option(help="Rows that explainers are fitted to, in such a file.")
+        ] = None,
+        config: Annotated[
+            Path | None,
+            typer.Option(help="TOML file that describes the run; flags go before what it says."),
+        ] = None,
+        resume: Annotated[
+            Path | None, typer.Option(help="Go on with the unfinished run in this folder.")
         ] = None,
         limit: Annotated[int | None, typer.Option(help="Rows to explain at most.")] = None,
         out: Annotated[
             Path | None, typer.Option(help="Folder for the results; default: xai-results/TASK.")
         ] = None,
-        seed: Annotated[int, typer.Option(help="Of task and explainers.")] = 0,
-        device: Annotated[str, typer.Option(help="Where models and rows are.")] = "cpu",
+        jobs: Annotated[
+            int, typer.Option(help="Processes that explain; seconds are honest with 1.")
+        ] = 1,
+        threads: Annotated[
+            int | None, typer.Option(help="torch's, in each process; 1 by default.")
+        ] = None,
+        seed: Annotated[int | None, typer.Option(help="Of task and explainers; 0.")] = None,
+        seeds: Annotated[
+            int | None, typer.Option(help="How often each explainer is made and asked; 1.")
+        ] = None,
+        block_size: Annotated[
+            int | None, typer.Option(help="Rows given to an explainer at once, at most.")
+        ] = None,
+        device: Annotated[str | None, typer.Option(help="Of models and rows; cpu.")] = None,
         mask_value: Annotated[
             float | None, typer.Option(help="What a masked pixel is set to; 0.5 (gray) by default.")
         ] = None,
         time_limit: Annotated[
-            float, typer.Option(help="Seconds after which an explainer gets no further rows.")
-        ] = 300.0,
-        model: Annotated[
-            str | None,
-            typer.Option(help="Of a counterfactual task: forest, boosting, mlp, tree or linear."),
+            float | None,
+            typer.Option(help="Seconds after which an explainer gets no further rows; 300."),
         ] = None,
-        seeds: Annotated[
-            int, typer.Option(help="How often each counterfactual explainer is made and asked.")
-        ] = 1,
     ) -> None:
-        """Compare explainers on a task: a table, results.json, rows.parquet, report.html."""
-        from rich.console import Console
+        """Compare explainers on a task: a table, results.json, rows.parquet, report.html.
 
-        from xai_adapters.benchmark.output import prepare_folder, write_results
-        from xai_adapters.benchmark.runner import check_request, run_benchmark
-        from xai_adapters.benchmark.table import print_table
-        from xai_adapters.benchmark.tasks import load_task, task_entry
+        A run that was interrupted, or killed, is gone on with by --resume FOLDER.
+        """
+        from xai_adapters.benchmark.commands import begin, go_on
+        from xai_adapters.benchmark.request import Request
 
         names = None
         if explainers is not None:
-            names = [name.strip() for name in explainers.split(",") if name.strip()]
-        # Told now, before a model is trained.
-        check_request(task_entry(task).compares, names, time_limit, seeds)
-        folder = out or Path("xai-results") / task
-        loaded = load_task(task, limit=limit, seed=seed, device=device, progress=True, model=model)
-        if mask_value is not None:
-            loaded = replace(loaded, mask_value=mask_value)
-        prepare_folder(folder)
-        results = run_benchmark(
-            loaded,
-            names,
-            seed=seed,
-            n_seeds=seeds,
-            time_limit=time_limit,
-            show_progress=True,
-        )
-        report = write_results(results, folder)
-        console = Console()
-        print_table(results, console)
-        console.print(f"report: {report.resolve()}", soft_wrap=True, highlight=False)
+            names = tuple(name.strip() for name in explainers.split(",") if name.strip())
+        flags = {
+            "task": task, "explainers": names, "model": model, "data": data,
+            "background": background, "limit": limit, "threads": threads, "seed": seed,
+            "seeds": seeds, "block_size": block_size, "device": device, "mask_value": mask_value,
+            "time_limit": time_limit,
+        }  # fmt: skip
+        # As `python -m` does it: MODULE may be of the project in this folder.
+        sys.path.insert(0, str(Path.cwd()))
+        if resume is None:
+            request = Request.read(config) if config else Request()
+            begin(request.overridden(flags), out, jobs)
+            return
+        given = [name for name, value in flags.items() if value is not None]
+        if given or config or out:
+            raise InvalidInputError(
+                "a run is gone on with as it was begun; beside --resume only --jobs can be given, "
+                f"not {', '.join(given) or '--config or --out'}"
+            )
+        go_on(resume, jobs)
 
     return benchmark
 

@@ -40,6 +40,10 @@ class MissingDependencyError(XaiAdaptersError, ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
 
+class ResultsFolderError(XaiAdaptersError, OSError):
+    """A folder of results that cannot be read or written, or that another process works in."""
+
+
 class FitWarning(UserWarning):
     """An explainer was fitted, but not well; the message names the cure."""
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from xai_adapters.benchmark.output import prepare_folder, write_results
+from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.results import SCHEMA_VERSION, Results
-from xai_adapters.errors import InvalidInputError
+from xai_adapters.benchmark.run_folder import RunFolder
+from xai_adapters.errors import ResultsFolderError
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -49,24 +50,25 @@ def test_a_full_disk_leaves_the_earlier_results(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full_disk)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(ResultsFolderError, match=r"disk full.*--resume"):
             write_results(results, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_is_made_with_its_parents_and_left_clean(tmp_path: Path):
-    prepare_folder(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+def test_a_folder_is_made_with_its_parents_and_none_is_left_where_nothing_was_begun(tmp_path: Path):
+    with RunFolder(tmp_path / "a" / "b") as folder:
+        assert folder.path.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_below_a_file_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidInputError, match="--out"):
-        prepare_folder(tmp_path / "file" / "b")
+    with pytest.raises(ResultsFolderError, match="--out"):
+        RunFolder(tmp_path / "file" / "b").__enter__()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_refused(tmp_path: Path):
     tmp_path.chmod(0o500)
-    with pytest.raises(InvalidInputError, match="--out"):
-        prepare_folder(tmp_path)
+    with pytest.raises(ResultsFolderError, match="--out"):
+        RunFolder(tmp_path).__enter__()

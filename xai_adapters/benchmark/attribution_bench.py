@@ -2,132 +2,87 @@
 
 from __future__ import annotations
 
-import copy
-import time
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from xai_adapters.benchmark.bench import Bench, cell, model_batch, wait
-from xai_adapters.benchmark.masking_curve import THRESHOLDS, changed_decisions, relevance_ranks
+from xai_adapters.benchmark.bench import Ask, Bench, Explained, model_batch
+from xai_adapters.benchmark.masking_curve import changed_decisions, relevance_ranks
 from xai_adapters.benchmark.metrics import (
     CURVE,
     cosine,
     counterfactual_metrics,
     masking_metrics,
 )
-from xai_adapters.benchmark.results import Curve, ExplainerRun, Gallery
-from xai_adapters.benchmark.statistics import bootstrap_interval
-from xai_adapters.core.minimal_perturbation import Perturbation
-from xai_adapters.registry import CounterfactualExplainer, Explainer, ExplainerEntry, Subject
+from xai_adapters.benchmark.results import Gallery, Results
+from xai_adapters.registry import CounterfactualExplainer, ExplainerEntry, Subject
 
 LIME = "lime_tabular"
 _GALLERY_ROWS = {"image": 8, "tabular": 200}
 
 
 class AttributionBench(Bench):
-    """A comparison of attributions: the scores so far, and what was measured of them."""
+    """A comparison of attributions."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.scores: dict[str, Tensor] = {}
-        self.entries: dict[str, ExplainerEntry] = {}
+    def subject(self, model: Any, seed: int) -> Subject:
+        """What explainers are made for; those with the mask's baseline are told its value."""
+        fill = self.task.mask_value if self.task.kind == "image" else None
+        return Subject(model, self.task.background, self.task.kind, fill, seed)
 
-    def explain(
-        self, entry: ExplainerEntry, run: ExplainerRun
-    ) -> tuple[Tensor, Perturbation | None]:
-        """Scores of the rows' features, and the perturbations of those who have some."""
-        task = self.task
-        subject = Subject(
-            # A copy: a method that fails may leave its hooks behind.
-            model=copy.deepcopy(task.model),
-            background=task.background,
-            kind=task.kind,
-            fill=task.mask_value if task.kind == "image" else None,
-            seed=self.seed,
-        )
-        make = entry.load()
-        start = time.perf_counter()
-        explainer: Explainer = make(subject)
-        wait(task.rows)
-        run.fit_seconds = time.perf_counter() - start
-        scores = self.in_blocks(entry, run, explainer.explain)
-        return scores, self._perturbation(explainer, run.n_rows)
+    def ask(self, explainer: Any) -> Ask:
+        """The call for scores."""
+        ask: Ask = explainer.explain
+        return ask
 
-    def measure(self, entry: ExplainerEntry, explained: tuple[Tensor, Perturbation | None]) -> None:
-        """Measure one explainer on its own."""
-        scores, perturbation = explained
-        self.scores[entry.name], self.entries[entry.name] = scores, entry
+    def measure(
+        self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
+    ) -> dict[str, Tensor]:
+        """Masking curves of images; what those that perturb rows achieve by it."""
+        measured: dict[str, Tensor] = {}
+        asked, predicted = self.task.rows[rows], self.predicted[rows]
         if self.task.kind == "image":
-            self._measure_masking(entry, scores)
-        if perturbation is not None:
-            self._measure_perturbation(entry, perturbation)
+            by_magnitude = entry.rank_by == "magnitude"
+            ranks = relevance_ranks(answer, by_magnitude=by_magnitude, seed=self.seed)
+            changed = changed_decisions(
+                self.black_box.labels, asked, ranks,
+                fill=self.task.mask_value, batch_size=model_batch(self.task), original=predicted,
+            )  # fmt: skip
+            measured |= {CURVE: changed.double(), **masking_metrics(changed)}
+        if isinstance(explainer, CounterfactualExplainer):
+            found = explainer.perturb(asked, predicted)
+            after = self.black_box.labels(found.perturbed.view_as(asked))
+            measured |= counterfactual_metrics(found, predicted, after)
+        return measured
 
-    def finish(self) -> None:
-        """Measure what needs more than one explainer, and keep a few rows to look at."""
-        if self.task.kind == "tabular" and LIME in self.scores:
-            lime = self.scores[LIME]
-            for name, scores in self.scores.items():
-                n = min(len(scores), len(lime))
+    def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
+        """The relevance of each pixel, or of each column."""
+        if self.task.kind == "tabular":
+            return answer
+        return (answer.abs() if entry.rank_by == "magnitude" else answer).mean(dim=1)
+
+    def finish(self, results: Results, explained: Mapping[str, Explained]) -> None:
+        """Compare scores with LIME's, and keep a few maps."""
+        scores = {name: each.explanations[0] for name, each in explained.items()}
+        if self.task.kind == "tabular" and LIME in scores:
+            lime = scores[LIME]
+            for name, own in scores.items():
+                n = min(len(own), len(lime))
                 if name != LIME:
-                    self.record(name, "cosine_to_lime", cosine(scores[:n], lime[:n]))
-        self.results.gallery = self._gallery()
+                    self.record(results, name, "cosine_to_lime", cosine(own[:n], lime[:n]))
+        results.gallery = self._gallery(scores)
 
-    def _perturbation(self, explainer: Explainer, n_rows: int) -> Perturbation | None:
-        if not isinstance(explainer, CounterfactualExplainer):
-            return None
-        return explainer.perturb(self.task.rows[:n_rows], self.predicted[:n_rows])
-
-    def _measure_masking(self, entry: ExplainerEntry, scores: Tensor) -> None:
-        images = self.task.rows[: len(scores)]
-        ranks = relevance_ranks(scores, by_magnitude=entry.rank_by == "magnitude", seed=self.seed)
-        changed = changed_decisions(
-            self.black_box.labels, images, ranks,
-            fill=self.task.mask_value, batch_size=model_batch(self.task),
-        ).cpu()  # fmt: skip
-        values = changed.double().numpy()
-        low, high = bootstrap_interval(values, seed=self.seed)
-        self.results.curves.append(
-            Curve(
-                entry.name,
-                CURVE,
-                list(THRESHOLDS),
-                values.mean(axis=0).tolist(),
-                low.tolist(),
-                high.tolist(),
-            )
-        )
-        for row, flags in enumerate(values.tolist()):
-            self.results.rows += [
-                cell(entry.name, CURVE, row, flag, threshold)
-                for threshold, flag in zip(THRESHOLDS, flags, strict=True)
-            ]
-        for metric, of_rows in masking_metrics(changed).items():
-            self.record(entry.name, metric, of_rows)
-
-    def _measure_perturbation(self, entry: ExplainerEntry, found: Perturbation) -> None:
-        perturbed = found.perturbed.view(-1, *self.task.rows.shape[1:])
-        before, after = self.predicted[: len(perturbed)], self.black_box.labels(perturbed)
-        for metric, values in counterfactual_metrics(found, before, after).items():
-            self.record(entry.name, metric, values)
-
-    def _gallery(self) -> Gallery | None:
-        if not self.scores:
+    def _gallery(self, scores: Mapping[str, Tensor]) -> Gallery | None:
+        if not scores:
             return None
         wanted = min(len(self.task.rows), _GALLERY_ROWS[self.task.kind])
         gallery = Gallery(self.task.rows[:wanted].cpu(), self._titles(wanted))
-        for name, scores in self.scores.items():
+        for name, maps in scores.items():
             # One that ran out of time has nothing to show for some of the rows.
-            if len(scores) >= wanted:
-                by_magnitude = self.entries[name].rank_by == "magnitude"
-                gallery.maps[name] = self._map(scores[:wanted], by_magnitude)
-                gallery.signed[name] = bool((gallery.maps[name] < 0).any())
+            if len(maps) >= wanted:
+                gallery.maps[name] = maps[:wanted]
+                gallery.signed[name] = bool((maps[:wanted] < 0).any())
         return gallery
-
-    def _map(self, scores: Tensor, by_magnitude: bool) -> Tensor:
-        if self.task.kind == "tabular":
-            return scores.cpu()
-        return (scores.abs() if by_magnitude else scores).mean(dim=1).cpu()
 
     def _titles(self, n_rows: int) -> list[str]:
         names = [self.task.class_names[label] for label in self.predicted[:n_rows].tolist()]

@@ -1,73 +1,148 @@
-"""A run in progress: explainers are made and asked one after another, and measured."""
+"""What all comparisons share: how an explainer is asked, and what its answers become."""
 
 from __future__ import annotations
 
-import time
-import warnings
+import hashlib
+import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.results import ExplainerRun, Measurement, Results
+from xai_adapters.benchmark.results import Curve, ExplainerRun, Measurement, Results
 from xai_adapters.benchmark.statistics import bootstrap_interval, standard_error
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.model_state import kept_random_state
-from xai_adapters.errors import (
-    MissingDependencyError,
-    NotApplicableError,
-    PredictorError,
-    require,
-)
-from xai_adapters.registry import ExplainerEntry
+from xai_adapters.errors import PredictorError
+from xai_adapters.registry import ExplainerEntry, Subject
+
+Ask = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Explained:
+    """What one explainer said of the rows, all its blocks together.
+
+    Args:
+        explanations: for each seed (n, ...), what was kept of its answers.
+        values: (n,) or (n, thresholds) by metric, the mean over the seeds; NaN for what was not
+            measured.
+    """
+
+    explanations: list[Tensor]
+    values: dict[str, Tensor]
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows every seed explained."""
+        return min(map(len, self.explanations))
 
 
 class Bench(ABC):
-    """What all comparisons share; a subclass says how explainers are asked and measured.
+    """A comparison; a subclass says how explainers are asked and measured.
+
+    It is handed to other processes, and so holds nothing that cannot be copied to them.
 
     Args:
         task: model and rows.
-        black_box: the model, for what is measured.
-        results: what is measured goes there.
-        seed: of the explainers and of the order among ties.
-        time_limit: seconds after which an explainer gets no further block of rows.
-        show_progress: show bars on standard error.
+        entries: the explainers.
+        seed: of the order among ties, and of resamples.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        black_box: BlackBox,
-        results: Results,
-        seed: int,
-        time_limit: float,
-        show_progress: bool,
-    ) -> None:
-        self.task, self.black_box, self.results = task, black_box, results
-        self.probabilities = black_box.probabilities(task.rows)
+    def __init__(self, task: Task, entries: Sequence[ExplainerEntry], seed: int) -> None:
+        self.task, self.seed = task, seed
+        self.entries: Mapping[str, ExplainerEntry] = {entry.name: entry for entry in entries}
+        self.black_box = BlackBox(task.model, batch_size=model_batch(task))
+        self.probabilities = probabilities_of(task, self.black_box)
         self.predicted = self.probabilities.argmax(dim=1)
-        self.seed, self.time_limit, self.show_progress = seed, time_limit, show_progress
 
     @abstractmethod
-    def explain(self, entry: ExplainerEntry, run: ExplainerRun) -> Any:
-        """Make the explainer and let it explain; what it says is handed to `measure`."""
+    def subject(self, model: Any, seed: int) -> Subject:
+        """What explainers are made for, with a copy of the task's model that is their own."""
 
     @abstractmethod
-    def measure(self, entry: ExplainerEntry, explained: Any) -> None:
-        """Measure what an explainer said."""
+    def ask(self, explainer: Any) -> Ask:
+        """The call that gives an explainer's answer for rows and the classes they have."""
 
     @abstractmethod
-    def finish(self) -> None:
-        """Measure what needs more than one explainer."""
+    def measure(
+        self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
+    ) -> dict[str, Tensor]:
+        """What is measured of the answer for some of the rows: (n,) or (n, thresholds) each."""
 
-    def run(self, entry: ExplainerEntry) -> None:
-        """Make, fit and ask one explainer; measure what came back."""
-        run = ExplainerRun(
+    @abstractmethod
+    def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
+        """What is kept of an answer, for what needs more than one explainer and for the report."""
+
+    @abstractmethod
+    def finish(self, results: Results, explained: Mapping[str, Explained]) -> None:
+        """Measure what needs more than one explainer, and keep a few rows to look at."""
+
+    def checked(self, answer: Tensor, rows: slice) -> Tensor:
+        """The answer, if it is one finite number for each of the rows' features.
+
+        Raises:
+            PredictorError: if it is not.
+        """
+        asked = self.task.rows[rows]
+        if answer.shape != asked.shape:
+            raise PredictorError(
+                f"scores of shape {tuple(answer.shape)} for rows of shape {tuple(asked.shape)}"
+            )
+        bad = ~torch.isfinite(answer.flatten(1)).all(dim=1)
+        if bad.any():
+            row = rows.start + int(bad.nonzero()[0])
+            raise PredictorError(f"scores of row {row} are not finite")
+        return answer.detach()
+
+    def record(
+        self,
+        results: Results,
+        name: str,
+        metric: str,
+        values: Tensor,
+        *,
+        of_rows_alone: bool = False,
+    ) -> None:
+        """Write each row's value, and the mean with its interval, into the results.
+
+        With `of_rows_alone` there is no mean: an explainer that failed on some rows is not compared
+        on the others.
+        """
+        of_rows = values.double().cpu().numpy()
+        known = np.flatnonzero(~np.isnan(of_rows.reshape(len(of_rows), -1)).any(axis=1))
+        if not len(known):
+            return
+        thresholds = list(results.metrics[metric]["thresholds"])
+        results.rows += [
+            cell(name, metric, int(row), value, threshold)
+            for row in known
+            for threshold, value in zip(
+                thresholds or [None], np.atleast_1d(of_rows[row]).tolist(), strict=True
+            )
+        ]
+        if of_rows_alone:
+            return
+        low, high = bootstrap_interval(of_rows[known], seed=self.seed)
+        means = of_rows[known].mean(axis=0)
+        if of_rows.ndim == 1:
+            error = standard_error(of_rows[known])
+            results.measurements.append(
+                Measurement(name, metric, float(means), error, float(low), float(high), len(known))
+            )
+        else:
+            ends = low.tolist(), high.tolist()
+            results.curves.append(Curve(name, metric, thresholds, means.tolist(), *ends))
+
+    def described(self, entry: ExplainerEntry) -> ExplainerRun:
+        """The line of an explainer before it ran."""
+        return ExplainerRun(
             entry.name,
             entry.summary,
             entry.baseline,
@@ -75,79 +150,36 @@ class Bench(ABC):
             settings={"rank_by": entry.rank_by, "block_size": entry.block_size},
             matches_mask=_matches_mask(entry, self.task),
         )
-        self.results.explainers.append(run)
-        try:
-            with random_state(self.seed, self.task.rows.device), warnings.catch_warnings():
-                # Hosts warn about what they do to a model; this one is a copy.
-                warnings.simplefilter("ignore")
-                explained = self.explain(entry, run)
-        except (NotApplicableError, MissingDependencyError) as reason:
-            run.status, run.reason = "not applicable", str(reason)
-        except Exception as error:
-            # Whatever a foreign explainer raises, the others are still to be compared.
-            run.status, run.reason = "error", _one_line(error)
-        else:
-            self.measure(entry, explained)
 
-    def in_blocks(
-        self, entry: ExplainerEntry, run: ExplainerRun, ask: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        """What `ask` says of the rows and their classes, block by block within the time limit."""
-        rows_there = self.task.rows
-        block_size = entry.block_size or len(rows_there)
-        found: list[Tensor] = []
-        seconds, n_rows = 0.0, 0
-        with self._bar(entry.name) as bar:
-            for rows, target in zip(
-                rows_there.split(block_size), self.predicted.split(block_size), strict=True
-            ):
-                if seconds > self.time_limit:
-                    run.reason = (
-                        f"stopped after {self.time_limit:g} s with {n_rows} of "
-                        f"{len(rows_there)} rows explained"
-                    )
-                    break
-                start = time.perf_counter()
-                answer = ask(rows, target)
-                wait(rows)
-                seconds += time.perf_counter() - start
-                found.append(_checked(answer, rows, n_rows))
-                n_rows += len(rows)
-                bar.update(len(rows))
-        run.explain_seconds += seconds
-        run.n_rows += n_rows
-        return torch.cat(found)
 
-    def record(self, explainer: str, metric: str, values: Tensor) -> None:
-        """Keep each row's value, and their mean; NaN stands for a row that was not measured."""
-        of_rows = values.double().cpu().numpy()
-        known = np.flatnonzero(~np.isnan(of_rows))
-        if not len(known):
-            return
-        low, high = bootstrap_interval(of_rows[known], seed=self.seed)
-        self.results.measurements.append(
-            Measurement(
-                explainer,
-                metric,
-                float(of_rows[known].mean()),
-                standard_error(of_rows[known]),
-                float(low),
-                float(high),
-                len(known),
-            )
+def probabilities_of(task: Task, black_box: BlackBox) -> Tensor:
+    """What the model says of the rows to explain.
+
+    Raises:
+        PredictorError: if the model cannot be asked about them, with the first row it fails on.
+    """
+    try:
+        return black_box.probabilities(task.rows)
+    except Exception as error:
+        row, reason = _first_failure(task.rows, black_box, error)
+        which = (
+            "the rows together, though about none of them alone" if row is None else f"row {row}"
         )
-        self.results.rows += [
-            cell(explainer, metric, int(row), float(of_rows[row])) for row in known
-        ]
+        raise PredictorError(
+            f"the model cannot be asked about {which}: {type(reason).__name__}: {reason}. Nothing "
+            "was explained; leave the row out, or mend the model"
+        ) from error
 
-    @contextmanager
-    def _bar(self, name: str) -> Iterator[Any]:
-        tqdm = require("tqdm", "benchmark").tqdm
-        with tqdm(
-            total=len(self.task.rows), desc=name, unit="row", disable=not self.show_progress,
-            leave=False,
-        ) as bar:  # fmt: skip
-            yield bar
+
+def _first_failure(
+    rows: Tensor, black_box: BlackBox, error: Exception
+) -> tuple[int | None, Exception]:
+    for row in range(len(rows)):
+        try:
+            black_box.probabilities(rows[row : row + 1])
+        except Exception as found:
+            return row, found
+    return None, error
 
 
 def _matches_mask(entry: ExplainerEntry, task: Task) -> bool | None:
@@ -156,32 +188,14 @@ def _matches_mask(entry: ExplainerEntry, task: Task) -> bool | None:
     return entry.baseline == "mask" or (entry.baseline == "black" and task.mask_value == 0)
 
 
-def _checked(scores: Tensor, rows: Tensor, first: int) -> Tensor:
-    if scores.shape != rows.shape:
-        raise PredictorError(
-            f"scores of shape {tuple(scores.shape)} for rows of shape {tuple(rows.shape)}"
-        )
-    bad = ~torch.isfinite(scores.flatten(1)).all(dim=1)
-    if bad.any():
-        raise PredictorError(f"scores of row {first + int(bad.nonzero()[0])} are not finite")
-    return scores.detach()
-
-
 def cell(
     explainer: str, metric: str, row: int, value: float, threshold: float | None = None
 ) -> dict[str, Any]:
-    """One line of rows.parquet."""
+    """A line of `rows.parquet`."""
     return {
-        "explainer": explainer,
-        "metric": metric,
-        "row": row,
-        "threshold": threshold,
+        "explainer": explainer, "metric": metric, "row": row, "threshold": threshold,
         "value": value,
-    }
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    }  # fmt: skip
 
 
 def wait(rows: Tensor) -> None:
@@ -190,19 +204,33 @@ def wait(rows: Tensor) -> None:
         torch.accelerator.synchronize(rows.device)
 
 
+def derived_seed(*parts: object) -> int:
+    """A seed below 2**31 that depends on all parts, and on nothing else.
+
+    Example:
+        >>> derived_seed(0, "lime") == derived_seed(0, "lime") != derived_seed(1, "lime")
+        True
+    """
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
 @contextmanager
 def random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """A seeded random state for torch and numpy, and the caller's own afterwards."""
-    numpy_state = np.random.get_state()  # noqa: NPY002 - shap and lime draw from the global state
+    """A seeded random state for Python, numpy and torch, and the caller's own afterwards."""
+    python = random.getstate()
+    numpy = np.random.get_state()  # noqa: NPY002 - shap and lime draw from the global state
     with kept_random_state(device):
         torch.default_generator.manual_seed(seed)
         if device.type != "cpu":
             torch.get_device_module(device).manual_seed(seed)
+        random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield
         finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def model_batch(task: Task) -> int:

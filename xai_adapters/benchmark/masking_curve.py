@@ -48,6 +48,7 @@ def changed_decisions(
     fill: float,
     thresholds: Sequence[float] = THRESHOLDS,
     batch_size: int = 64,
+    original: Tensor | None = None,
 ) -> Tensor:
     """Whether the class changes when the least relevant share of the pixels is masked.
 
@@ -60,6 +61,7 @@ def changed_decisions(
         fill: the value a masked pixel takes in every channel.
         thresholds: shares of the pixels to mask, in [0, 1].
         batch_size: images in one call of `classify`.
+        original: (n,) classes of the images; asked for if None.
 
     Returns:
         (n, thresholds) bool.
@@ -73,5 +75,6 @@ def changed_decisions(
     for mask, row in zip(hidden.split(batch_size), owner.split(batch_size), strict=True):
         masked = images[row].masked_fill(mask.view(-1, 1, *images.shape[2:]), fill)
         found.append(classify(masked))
-    original = torch.cat([classify(some) for some in images.split(batch_size)])
+    if original is None:
+        original = torch.cat([classify(some) for some in images.split(batch_size)])
     return torch.cat(found).view(len(images), -1) != original[:, None]

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,10 +42,12 @@ class Meter:
 
 
 def metered(model: Any, meter: Meter) -> Any:
-    """The same model, a module or an estimator with `predict_proba`, that `meter` counts."""
+    """The same model, a module, an estimator or a function of rows, that `meter` counts."""
     if isinstance(model, nn.Module):
         return MeteredModule(model, meter).eval()
-    return MeteredEstimator(model, meter)
+    if hasattr(model, "predict_proba") or hasattr(model, "predict"):
+        return MeteredEstimator(model, meter)
+    return partial(meter.ask, model)
 
 
 class MeteredModule(nn.Module):
@@ -65,12 +68,10 @@ class MeteredEstimator:
 
     def __init__(self, estimator: Any, meter: Meter) -> None:
         self.estimator, self.meter = estimator, meter
-        self.classes_ = estimator.classes_
 
-    def predict_proba(self, rows: Any) -> Any:
-        """Class probabilities (n, K)."""
-        return self.meter.ask(self.estimator.predict_proba, rows)
-
-    def predict(self, rows: Any) -> Any:
-        """Class labels (n,)."""
-        return self.meter.ask(self.estimator.predict, rows)
+    def __getattr__(self, name: str) -> Any:
+        """What the estimator has; its methods that answer are counted."""
+        if name.startswith("__") or name == "estimator":
+            raise AttributeError(name)
+        found = getattr(self.estimator, name)
+        return partial(self.meter.ask, found) if name in ("predict_proba", "predict") else found

@@ -32,6 +32,7 @@ class Metric:
         higher_is_better: which end is good.
         kind: the tasks it is measured on.
         unit: of its values, "" for shares.
+        thresholds: where it is measured, if it is a curve.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Metric:
     higher_is_better: bool
     kind: Literal["image", "tabular", "counterfactual"]
     unit: str = ""
+    thresholds: tuple[float, ...] = ()
 
 
 METRICS = {
@@ -49,6 +51,7 @@ METRICS = {
         "pixels told from the relevant ones.",
         False,
         "image",
+        thresholds=THRESHOLDS,
     ),
     "masking_area": Metric(
         "masking area",

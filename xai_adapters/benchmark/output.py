@@ -1,34 +1,24 @@
-"""The folder a run writes into: checked before the work, files replaced at once."""
+"""The files that a run writes, each replaced at once."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 from xai_adapters.benchmark.report import render
 from xai_adapters.benchmark.results import Results
 from xai_adapters.core.files import replace_file
-from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.errors import ResultsFolderError, require
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder, and make sure, before the work, that files can be written there.
+def check_writers() -> None:
+    """Make sure, before the work, that the libraries are there that write its results.
 
     Raises:
-        InvalidInputError: if they cannot.
-        MissingDependencyError: if a library that writes them is not installed.
+        MissingDependencyError: if one is not installed.
     """
     for library in ("pyarrow.parquet", "plotly", "jinja2", "PIL"):
         require(library, "benchmark")
-    probe = folder / f".writable.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidInputError(
-            f"cannot write into folder '{folder}': {error.strerror}; choose another with --out"
-        ) from error
 
 
 def write_results(results: Results, folder: Path) -> Path:
@@ -49,9 +39,18 @@ def write_results(results: Results, folder: Path) -> Path:
             ]
         ),
     )
-    page, summary = render(results), results.as_json()
-    replace_file(folder / "rows.parquet", lambda path: parquet.write_table(rows, path))
-    replace_file(folder / "results.json", lambda path: path.write_text(summary, encoding="utf-8"))
-    report = folder / "report.html"
-    replace_file(report, lambda path: path.write_text(page, encoding="utf-8"))
+    page, summary, report = render(results), results.as_json(), folder / "report.html"
+    written: list[tuple[Path, Callable[[Path], object]]] = [
+        (folder / "rows.parquet", lambda path: parquet.write_table(rows, path)),
+        (folder / "results.json", lambda path: path.write_text(summary, encoding="utf-8")),
+        (report, lambda path: path.write_text(page, encoding="utf-8")),
+    ]
+    for path, write in written:
+        try:
+            replace_file(path, write)
+        except OSError as error:
+            raise ResultsFolderError(
+                f"'{path}' cannot be written: {error.strerror or error}. What is finished is kept; "
+                "make room, and go on with --resume"
+            ) from error
     return report

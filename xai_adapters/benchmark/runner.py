@@ -1,54 +1,127 @@
-"""Run explainers on a task and measure what they say."""
+"""Run explainers on a task and measure what they say, in a way that can be gone on with."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import tempfile
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from xai_adapters.benchmark.attribution_bench import AttributionBench
-from xai_adapters.benchmark.bench import Bench, model_batch
+from xai_adapters.benchmark.bench import Bench, Explained
+from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
 from xai_adapters.benchmark.counterfactual_bench import CounterfactualBench
+from xai_adapters.benchmark.dealing import Dealer, Lane, do_here, do_in_processes
 from xai_adapters.benchmark.environment import environment
 from xai_adapters.benchmark.metrics import METRICS
+from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.results import Results
-from xai_adapters.benchmark.task import Comparison, Task
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.errors import InvalidInputError
-from xai_adapters.registry import ExplainerEntry, explainer_entry, explainer_names
+from xai_adapters.benchmark.run_folder import RunFolder
+from xai_adapters.benchmark.settings import Settings, entries_of
+from xai_adapters.benchmark.task import Task
+from xai_adapters.benchmark.worker import Worker
+from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.registry import ExplainerEntry
+
+_N_ALONE = 20
 
 
 def run_benchmark(
     task: Task,
-    explainers: Sequence[str] | None = None,
+    explainers: Sequence[str | ExplainerEntry] | None = None,
     *,
-    seed: int = 0,
-    n_seeds: int = 1,
-    time_limit: float = 300.0,
+    folder: Path | RunFolder | None = None,
+    resume: bool = False,
+    jobs: int = 1,
     show_progress: bool = False,
+    description: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> Results:
     """Let explainers explain a task's rows, and measure them.
 
-    Each explainer gets a copy of the model and a random state of its own, and explains the class
+    Each explainer gets a copy of the model and random states of its own, and explains the class
     that the model gives each row. One that raises is recorded with its error, and the others go on.
+
+    On a CPU the numbers depend on the settings alone: not on the number of jobs, nor on how often
+    the run was interrupted and resumed. Seconds do: explainers that run side by side slow one
+    another down.
 
     Args:
         task: model and rows.
-        explainers: registered names; by default all of the kind that the task compares.
-        seed: of the explainers and of the order among ties.
-        n_seeds: how often each counterfactual explainer is made and asked, with `seed` and the
-            numbers after it; attributions are made once.
-        time_limit: seconds after which an explainer gets no further block of rows; it is measured
-            on the rows it finished.
-        show_progress: show bars on standard error.
+        explainers: registered names, references "module:function" to a maker or an
+            `ExplainerEntry`, or such entries; by default all of the kind that the task compares.
+        folder: where the results are written, and where what is finished is kept until then; by
+            default nothing is written.
+        resume: go on with the unfinished run in the folder, if there is one.
+        jobs: processes that explain; with 1 it is done in this one.
+        show_progress: show a bar on standard error.
+        description: of how model and rows were made, for `results.json`.
+        **settings: those of `Settings`: `seed`, `n_seeds`, `block_size`, `time_limit`, `threads`.
 
     Raises:
         UnknownNameError: for an explainer that is not registered, before any work is done.
-        InvalidInputError: for no explainers, for explainers of the other kind, or for a time limit
-            or a number of seeds that is not positive.
+        InvalidInputError: for no explainers, for explainers of the other kind, or for a setting
+            that cannot be used.
+        PredictorError: if the model cannot be asked about the rows.
+        ResultsFolderError: if the folder cannot be written, is in use, or holds an unfinished run
+            that is not resumed, or another one than is resumed.
     """
-    entries = check_request(task.compares, explainers, time_limit, n_seeds)
-    black_box = BlackBox(task.model, batch_size=model_batch(task))
-    results = Results(
+    entries = entries_of(explainers, task.compares)
+    chosen = Settings(**settings)
+    if jobs < 1:
+        raise InvalidInputError(f"at least one job is needed, not {jobs}")
+    if isinstance(folder, Path):
+        with RunFolder(folder) as opened:
+            return _run(task, entries, chosen, opened, resume, jobs, show_progress, description)
+    return _run(task, entries, chosen, folder, resume, jobs, show_progress, description)
+
+
+def _run(
+    task: Task,
+    entries: Sequence[ExplainerEntry],
+    settings: Settings,
+    folder: RunFolder | None,
+    resume: bool,
+    jobs: int,
+    show_progress: bool,
+    description: Mapping[str, Any] | None,
+) -> Results:
+    n_threads = settings.threads or torch.get_num_threads()
+    kind = CounterfactualBench if task.compares == "counterfactual" else AttributionBench
+    with _threads(n_threads):
+        bench: Bench = kind(task, entries, settings.seed)
+        plan = {
+            "settings": settings.facts(entries) | {"threads": n_threads},
+            "description": dict(description or {}),
+            "fingerprint": _fingerprint(bench),
+        }
+        if folder is not None:
+            folder.take_up(plan, resume=resume)
+        place = nullcontext() if folder else tempfile.TemporaryDirectory(prefix="xai_adapters-")
+        with place as temporary:
+            store = folder.blocks if folder else BlockStore(Path(str(temporary)))
+            results = _results(bench, plan, jobs)
+            lanes = _lanes(bench, settings)
+            dealer = _deal(lanes, bench, store, settings, jobs, n_threads, show_progress)
+            _assemble(results, bench, lanes, store, dealer)
+        if folder is not None:
+            write_results(results, folder.path)
+            folder.finish()
+    return results
+
+
+def _results(bench: Bench, plan: Mapping[str, Any], jobs: int) -> Results:
+    task = bench.task
+    return Results(
         task={
             "name": task.name,
             "description": task.description,
@@ -62,43 +135,198 @@ def run_benchmark(
             "facts": dict(task.facts),
         },
         settings={
-            "explainers": [entry.name for entry in entries],
-            "seed": seed,
-            "n_seeds": n_seeds,
-            "time_limit": time_limit,
+            **plan["settings"],
+            "jobs": jobs,
             "device": str(task.rows.device),
+            **plan["description"],
         },
         environment=environment(),
         metrics={name: dataclasses.asdict(metric) for name, metric in METRICS.items()},
     )
-    bench: Bench
-    shared = (task, black_box, results, seed, time_limit, show_progress)
-    if task.compares == "counterfactual":
-        bench = CounterfactualBench(*shared, n_seeds=n_seeds)
+
+
+def _fingerprint(bench: Bench) -> dict[str, Any]:
+    """What has to be the same for finished blocks to be worth anything."""
+    answers = np.ascontiguousarray(bench.probabilities.cpu().numpy())
+    return {
+        "rows": bench.task.data_hash(),
+        "the model's answers": hashlib.sha256(answers.tobytes()).hexdigest(),
+        "versions": environment()["versions"],
+    }
+
+
+@dataclass
+class _LaneUnits:
+    """A lane's blocks in order, and the rows that are asked about alone, if any."""
+
+    lane: Lane
+    blocks: list[Unit]
+    alone: Unit | None
+
+
+def _lanes(bench: Bench, settings: Settings) -> list[_LaneUnits]:
+    """For every explainer and seed the units that make it up."""
+    n = len(bench.task.rows)
+    found = []
+    for entry in bench.entries.values():
+        size = min(entry.block_size or n, settings.block_size or n)
+        for seed in settings.seeds:
+            starts = range(0, n, size)
+            blocks = [Unit(entry.name, seed, at, min(at + size, n)) for at in starts]
+            # Rows that are asked about one by one anyway need no further call to be timed.
+            alone = None if size == 1 else Unit(entry.name, seed, 0, min(n, _N_ALONE), alone=True)
+            lane = Lane(entry.name, seed, deque([*blocks, *([alone] if alone else [])]))
+            found.append(_LaneUnits(lane, blocks, alone))
+    return found
+
+
+def _deal(
+    lanes: Sequence[_LaneUnits],
+    bench: Bench,
+    store: BlockStore,
+    settings: Settings,
+    jobs: int,
+    n_threads: int,
+    show_progress: bool,
+) -> Dealer:
+    """Do what is not finished yet."""
+    n_rows = len(lanes) * len(bench.task.rows)
+    tqdm = require("tqdm", "benchmark").tqdm
+    with tqdm(total=n_rows, unit="row", disable=not show_progress, leave=False) as bar:
+
+        def on_done(unit: Unit) -> None:
+            bar.set_postfix_str(unit.explainer, refresh=False)
+            bar.update(unit.n_rows)
+
+        dealer = Dealer([each.lane for each in lanes], settings.time_limit, on_done)
+        for lane in dealer.lanes:
+            for unit in list(lane.pending):
+                block = store.load(unit)
+                if block is not None:
+                    lane.pending.remove(unit)
+                    dealer.done(lane, unit, block.facts)
+        if jobs == 1:
+            do_here(dealer, Worker(bench, store))
+        else:
+            do_in_processes(dealer, bench, store, jobs, n_threads)
+    return dealer
+
+
+def _assemble(
+    results: Results,
+    bench: Bench,
+    lanes: Sequence[_LaneUnits],
+    store: BlockStore,
+    dealer: Dealer,
+) -> None:
+    """Put what is finished together."""
+    explained: dict[str, Explained] = {}
+    for name, entry in bench.entries.items():
+        run = bench.described(entry)
+        results.explainers.append(run)
+        own = [each for each in lanes if each.lane.explainer == name]
+        found = [_finished(each, store) for each in own]
+        if name in dealer.failures:
+            run.status, run.reason = dealer.failures[name]
+        if not all(found):
+            continue
+        ends = [units.blocks[len(blocks) - 1].end for units, blocks in zip(own, found, strict=True)]
+        run.n_rows = min(ends)
+        each_seed = [_costs(blocks, store, units) for blocks, units in zip(found, own, strict=True)]
+        costs = {
+            cost: float(np.mean([of_seed[cost] for of_seed in each_seed])) for cost in each_seed[0]
+        }
+        run.fit_seconds, run.explain_seconds = costs.pop("fit_seconds"), costs.pop("seconds")
+        run.costs = costs
+        joined = _joined(found, run.n_rows)
+        if run.status == "ok":
+            if any(each.lane.out_of_time for each in own):
+                run.reason = (
+                    f"stopped after {dealer.time_limit:g} s with {run.n_rows} of "
+                    f"{len(bench.task.rows)} rows explained"
+                )
+            explained[name] = joined
+        for metric, values in joined.values.items():
+            bench.record(results, name, metric, values, of_rows_alone=run.status != "ok")
+    bench.finish(results, explained)
+
+
+def _finished(units: _LaneUnits, store: BlockStore) -> list[Block]:
+    """The blocks from the first row up to the first that is missing."""
+    blocks = []
+    for unit in units.blocks:
+        block = store.load(unit)
+        if block is None:
+            break
+        blocks.append(block)
+    return blocks
+
+
+def _joined(of_seeds: Sequence[Sequence[Block]], n_rows: int) -> Explained:
+    explanations, values = [], []
+    for blocks in of_seeds:
+        explanations.append(_cat([block.explanation for block in blocks])[:n_rows])
+        values.append(
+            {
+                metric: _cat([block.values[metric] for block in blocks])[:n_rows]
+                for metric in blocks[0].values
+            }
+        )
+    means = {
+        metric: torch.stack([each[metric] for each in values]).nanmean(dim=0)
+        for metric in values[0]
+    }
+    return Explained(explanations, means)
+
+
+def _cat(parts: Sequence[Tensor | None]) -> Tensor:
+    return torch.cat([part for part in parts if part is not None])
+
+
+def _costs(blocks: Sequence[Block], store: BlockStore, units: _LaneUnits) -> dict[str, float]:
+    """What one making of an explainer cost: seconds, rows asked, memory."""
+    n_rows = units.blocks[len(blocks) - 1].end
+
+    def total(fact: str) -> float:
+        return sum(block.facts[fact] for block in blocks)
+
+    costs = {
+        "fit_seconds": blocks[0].facts["fit_seconds"],
+        "seconds": total("seconds"),
+        "fit_queries": blocks[0].facts["fit_queries"],
+        "queries_per_row": total("queries") / n_rows,
+        "own_seconds_per_row": (total("seconds") - total("model_seconds")) / n_rows,
+    }
+    if units.alone is None:
+        alone = list(blocks[:_N_ALONE])
+        latency = [block.facts["seconds"] for block in alone]
+        own = [block.facts["seconds"] - block.facts["model_seconds"] for block in alone]
+        most: float | None = max(block.facts["queries"] for block in alone)
     else:
-        bench = AttributionBench(*shared)
-    for entry in entries:
-        bench.run(entry)
-    bench.finish()
-    return results
+        timed = store.load(units.alone) or Block()
+        latency, own = timed.latencies.get("latency", []), timed.latencies.get("own_latency", [])
+        most = timed.facts.get("most_queries_of_a_row")
+    if latency and most is not None:
+        costs |= {
+            "most_queries_of_a_row": most,
+            "latency_p50": float(np.quantile(latency, 0.5)),
+            "latency_p95": float(np.quantile(latency, 0.95)),
+            "own_latency_p50": float(np.quantile(own, 0.5)),
+        }
+    if all("peak_memory" in block.facts for block in blocks):
+        costs["peak_memory"] = max(block.facts["peak_memory"] for block in blocks)
+    return costs
 
 
-def check_request(
-    compares: Comparison, explainers: Sequence[str] | None, time_limit: float, n_seeds: int = 1
-) -> list[ExplainerEntry]:
-    """The explainers asked for, each once; raises what `run_benchmark` would."""
-    names = explainer_names(compares) if explainers is None else explainers
-    entries = [explainer_entry(name) for name in dict.fromkeys(names)]
-    if not entries:
-        raise InvalidInputError("no explainers were named; leave them out to compare all")
-    for entry in entries:
-        if entry.kind != compares:
-            raise InvalidInputError(
-                f"{entry.name} makes {entry.kind}s, and this task compares {compares}s: "
-                f"{', '.join(explainer_names(compares))}"
-            )
-    if time_limit <= 0:
-        raise InvalidInputError(f"the time limit must be positive; it is {time_limit} seconds")
-    if n_seeds < 1:
-        raise InvalidInputError(f"at least one seed is needed, not {n_seeds}")
-    return entries
+@contextmanager
+def _threads(n: int) -> Any:
+    """So many threads for torch, whose sums differ in the last digit with their number."""
+    before = torch.get_num_threads()
+    # Not set to what it is: the call alone takes time.
+    if n != before:
+        torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        if n != before:
+            torch.set_num_threads(before)

@@ -20,7 +20,9 @@ def lime_tabular(subject: Subject) -> Explainer:
         raise NotApplicableError(
             f"samples each of {n_columns:,} columns; at most {_MOST_COLUMNS:,} are feasible"
         )
-    method = LimeTabularExplainer(table, discretize_continuous=False, random_state=subject.seed)
+    # It draws from numpy's global state: with one of its own, a row's weights would depend on the
+    # rows that were asked about before.
+    method = LimeTabularExplainer(table, discretize_continuous=False)
 
     def explain(rows: Tensor, target: Tensor) -> Tensor:
         scores = torch.zeros(len(rows), n_columns)

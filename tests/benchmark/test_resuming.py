@@ -1,0 +1,280 @@
+"""Runs that are interrupted, killed, resumed, or spread over processes give the same numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import benchmark_toys as toys
+import pytest
+import torch
+
+from xai_adapters.benchmark import blocks, output
+from xai_adapters.benchmark.blocks import BlockStore
+from xai_adapters.benchmark.results import Results
+from xai_adapters.benchmark.runner import run_benchmark
+from xai_adapters.core.files import replace_file
+from xai_adapters.errors import InvalidInputError, PredictorError, ResultsFolderError
+from xai_adapters.registry import ExplainerEntry, FunctionExplainer
+
+pytest.importorskip("pyarrow")
+
+SEEDS = {"seed": 3, "n_seeds": 2}
+# Of each of the two seeds: blocks of the three explainers, and rows alone of the last two.
+N_UNITS = 2 * (toys.N_ROWS + 4 + 1 + 2)
+
+
+def numbers(results: Results) -> dict[str, Any]:
+    """Everything but seconds."""
+    gallery = results.gallery
+    return {
+        "rows": results.rows,
+        "measurements": results.measurements,
+        "curves": results.curves,
+        "maps": {name: maps.tolist() for name, maps in gallery.maps.items()},
+        "runs": [(run.name, run.status, run.reason, run.n_rows) for run in results.explainers],
+        "asked": [
+            {name: cost for name, cost in run.costs.items() if "quer" in name}
+            for run in results.explainers
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> dict[str, Any]:
+    return numbers(run_benchmark(toys.task(), toys.EXPLAINERS, **SEEDS))
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    path = tmp_path / "log"
+    monkeypatch.setenv("TOYS_LOG", str(path))
+    return lambda: path.read_text().splitlines() if path.exists() else []
+
+
+@contextlib.contextmanager
+def interrupted_at(save: int, *, before: bool) -> Iterator[None]:
+    """A Ctrl-C at the given save of a block, just before or just after it."""
+    really, count = BlockStore.save, iter(range(10_000))
+
+    def interrupting(*arguments: Any) -> None:
+        now = next(count) == save
+        if now and before:
+            raise KeyboardInterrupt
+        really(*arguments)
+        if now:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BlockStore, "save", interrupting)
+        yield
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are not what is tested here, and take most of the time."""
+    monkeypatch.setattr(output, "render", lambda results: "a report")
+
+
+def calls(log: list[str]) -> int:
+    return sum(not line.startswith("made") for line in log)
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("before", [True, False])
+def test_interrupted_anywhere_and_resumed_nothing_differs_and_nothing_is_done_twice(
+    before: bool, uninterrupted: dict[str, Any], tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
+    run_benchmark(toys.task(), toys.EXPLAINERS, **SEEDS)
+    needed = calls(log())
+    for save in range(before, N_UNITS, 2):
+        folder, asked = tmp_path / f"run-{save}", calls(log())
+        with interrupted_at(save, before=before), pytest.raises(KeyboardInterrupt):
+            run_benchmark(toys.task(), toys.EXPLAINERS, folder=folder, **SEEDS)
+        assert len(list(folder.rglob("*.safetensors"))) == save + (not before)
+        results = run_benchmark(toys.task(), toys.EXPLAINERS, folder=folder, resume=True, **SEEDS)
+        assert numbers(results) == uninterrupted
+        # What was about to be saved is lost: a block, or the rows that were asked about alone.
+        lost = calls(log()) - asked - needed
+        assert lost in ((1, toys.N_ROWS) if before else (0,))
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "report.html", "results.json", "rows.parquet"
+        ]  # fmt: skip
+
+
+def test_processes_give_the_same_numbers_and_one_that_dies_takes_no_other_with_it(
+    uninterrupted: dict[str, Any],
+) -> None:
+    every = [*toys.EXPLAINERS, f"{toys.MODULE}:deadly"]
+    results = run_benchmark(toys.task(), every, jobs=2, **SEEDS)
+    found = numbers(results)
+    assert found["runs"].pop()[1] == "error"
+    assert "exit code 7" in results.explainers[-1].reason
+    found["asked"].pop()
+    assert found == uninterrupted
+
+
+def test_a_model_that_cannot_be_handed_to_processes_is_refused(tmp_path: Path) -> None:
+    local = replace(toys.task(), model=type("Local", (toys.Bright,), {})())
+    with pytest.raises(InvalidInputError, match="with one job"):
+        run_benchmark(local, toys.EXPLAINERS, jobs=2)
+
+
+def test_each_explainer_is_made_once_a_seed(log: Callable[[], list[str]]) -> None:
+    run_benchmark(toys.task(), toys.EXPLAINERS, **SEEDS)
+    assert sum(line.startswith("made") for line in log()) == len(toys.EXPLAINERS) * 2
+
+
+def test_blocks_of_another_size_change_nothing_where_nothing_is_drawn() -> None:
+    names = toys.EXPLAINERS[1:]
+    whole = numbers(run_benchmark(toys.task(), names))
+    blocks = run_benchmark(toys.task(), names, block_size=3)
+    found = numbers(blocks)
+    assert {**found, "asked": None} == {**whole, "asked": None}
+
+
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(Path(toys.__file__).parent)!r})
+from pathlib import Path
+import benchmark_toys as toys
+from xai_adapters.benchmark.runner import run_benchmark
+
+if __name__ == "__main__":
+    run_benchmark(toys.task(), [*toys.EXPLAINERS, "{toys.MODULE}:slow"], folder=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.usefixtures("no_report")
+def test_killed_while_it_works(tmp_path: Path) -> None:
+    every = [*toys.EXPLAINERS, f"{toys.MODULE}:slow"]
+    script, folder = tmp_path / "script.py", tmp_path / "run"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen([sys.executable, script, folder])
+    try:
+        _wait_for(lambda: list((folder / "unfinished").glob("*all_at_once/*alone*")))
+        with pytest.raises(ResultsFolderError, match=f"process {process.pid} on .* works in"):
+            run_benchmark(toys.task(), every, folder=folder, resume=True)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(list(folder.rglob("*.safetensors"))) >= toys.N_ROWS + 4 + 1 + 2
+    with (
+        pytest.warns(UserWarning, match=f"process {process.pid} .* taken over"),
+        pytest.raises(ResultsFolderError, match="holds an unfinished run"),
+    ):
+        run_benchmark(toys.task(), every, folder=folder)
+    results = run_benchmark(toys.task(), every, folder=folder, resume=True)
+    assert numbers(results) == numbers(run_benchmark(toys.task(), every))
+
+
+def _wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 1}, "seed (0, now 1)"),
+        ({"n_seeds": 2}, "n_seeds (1, now 2)"),
+        ({"task": replace(toys.task(), rows=toys.task().rows + 0.01)}, "other rows"),
+        ({"explainers": toys.EXPLAINERS[:1]}, "explainers"),
+    ],
+)
+def test_another_run_is_not_resumed(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with interrupted_at(2, before=True), pytest.raises(KeyboardInterrupt):
+        run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path)
+    given = {"task": toys.task(), "explainers": toys.EXPLAINERS, **change}
+    with pytest.raises(ResultsFolderError, match=re.escape(told)):
+        run_benchmark(**given, folder=tmp_path, resume=True)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_damaged_block_is_done_again(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    with interrupted_at(5, before=True), pytest.raises(KeyboardInterrupt):
+        run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, **SEEDS)
+    first, second, *_ = sorted(tmp_path.rglob("*.safetensors"))
+    first.write_bytes(first.read_bytes()[:50])
+    second.write_text("not a block")
+    results = run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, **SEEDS)
+    assert numbers(results) == uninterrupted
+
+
+def test_a_damaged_plan_is_said_to_be_damaged(tmp_path: Path) -> None:
+    with interrupted_at(2, before=True), pytest.raises(KeyboardInterrupt):
+        run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path)
+    (tmp_path / "unfinished" / "plan.json").write_text("{")
+    with pytest.raises(ResultsFolderError, match=r"plan.json' is damaged .* remove"):
+        run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True)
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("full_at", ["a block", "the results"])
+def test_a_full_disk_keeps_what_is_finished(
+    full_at: str, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    def full(path: Path, write: Any) -> None:
+        # As many blocks as are named have room; of the results the second file has none.
+        n_written = len(list(tmp_path.rglob("*.safetensors")))
+        if (n_written == 4) if full_at == "a block" else path.name == "results.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_file(path, write)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "replace_file", full)
+        patch.setattr(output, "replace_file", full)
+        with pytest.raises(ResultsFolderError, match=r"No space left on device\. .* kept; make"):
+            run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, **SEEDS)
+    assert not (tmp_path / "results.json").exists()
+    n_finished = len(list(tmp_path.rglob("*.safetensors")))
+    assert n_finished == (4 if full_at == "a block" else N_UNITS)
+    results = run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, **SEEDS)
+    assert numbers(results) == uninterrupted
+
+
+def test_a_model_that_raises_on_a_row_is_told_with_the_row() -> None:
+    dark = toys.task()
+    dark.rows[4] = 0
+
+    class Raising(toys.Bright):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if (images == 0).flatten(1).all(dim=1).any():
+                raise ValueError("an image is black")
+            return super().forward(images)
+
+    with pytest.raises(
+        PredictorError, match=r"row 4: ValueError: an image is black.* leave the row"
+    ):
+        run_benchmark(replace(dark, model=Raising().eval()), toys.EXPLAINERS)
+
+
+def test_one_that_fails_on_a_row_is_not_compared_but_its_other_rows_are_kept() -> None:
+    def touchy(subject: Any) -> Any:
+        def explain(rows: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            if (rows == task.rows[4]).flatten(1).all(dim=1).any():
+                raise ZeroDivisionError("division by zero")
+            return rows
+
+        return FunctionExplainer(explain)
+
+    task = toys.task()
+    entry = ExplainerEntry("touchy", "", touchy, block_size=2)
+    results = run_benchmark(task, [entry])
+    (run,) = results.explainers
+    assert (run.status, run.n_rows) == ("error", 4)
+    assert "ZeroDivisionError: division by zero (rows 4 to 5)" in run.reason
+    assert results.measurements == results.curves == []
+    assert {line["row"] for line in results.rows} == {0, 1, 2, 3}

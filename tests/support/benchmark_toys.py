@@ -1,0 +1,98 @@
+"""A task and explainers that other processes can import, and that tell how often they were asked.
+
+Each making and each call is a line in the file that the environment variable TOYS_LOG names.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xai_adapters.benchmark.task import Task
+from xai_adapters.registry import Explainer, ExplainerEntry, FunctionExplainer, Subject
+
+MODULE = "benchmark_toys"
+N_ROWS = 7
+
+
+class Bright(nn.Module):
+    """Class 1 for images whose left column is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        margin = self.scale * (images[:, 0, :, 0].mean(dim=1) - 0.55)
+        return torch.stack((-margin, margin), dim=1)
+
+
+def bright() -> nn.Module:
+    return Bright()
+
+
+def task() -> Task:
+    generator = torch.Generator().manual_seed(0)
+    return Task(
+        "toys", "tiny images", "image", Bright().eval(),
+        rows=torch.rand(N_ROWS, 1, 4, 4, generator=generator),
+        background=torch.rand(64, 1, 4, 4, generator=generator),
+        class_names=("dark", "bright"),
+    )  # fmt: skip
+
+
+def log(line: str) -> None:
+    if "TOYS_LOG" in os.environ:
+        with Path(os.environ["TOYS_LOG"]).open("a") as file:
+            file.write(line + "\n")
+
+
+def drawing(subject: Subject) -> Explainer:
+    """Scores drawn from every global generator."""
+    log("made drawing")
+
+    def explain(rows: Tensor, target: Tensor) -> Tensor:
+        log(f"drawing {len(rows)}")
+        noise = random.random() + float(np.random.rand())  # noqa: NPY002
+        return torch.rand(rows.shape) + noise * rows
+
+    return FunctionExplainer(explain)
+
+
+def fitted(subject: Subject) -> Explainer:
+    """Scores from weights that are drawn in fitting."""
+    log("made fitted")
+    weights = torch.rand(subject.background.shape[1:]) + subject.seed
+
+    def explain(rows: Tensor, target: Tensor) -> Tensor:
+        log(f"fitted {len(rows)}")
+        return rows * weights * target[:, None, None, None]
+
+    return FunctionExplainer(explain)
+
+
+def slow(subject: Subject) -> Explainer:
+    """Takes a tenth of a second a row."""
+
+    def explain(rows: Tensor, target: Tensor) -> Tensor:
+        time.sleep(0.1 * len(rows))
+        return rows
+
+    return FunctionExplainer(explain)
+
+
+def deadly(subject: Subject) -> Explainer:
+    """Ends its process, as a fault in native code or a lack of memory does."""
+    return FunctionExplainer(lambda rows, target: os._exit(7))
+
+
+one_by_one = ExplainerEntry("one_by_one", "drawing, row by row", f"{MODULE}:drawing", block_size=1)
+in_pairs = ExplainerEntry("in_pairs", "fitted, two rows a block", f"{MODULE}:fitted", block_size=2)
+all_at_once = ExplainerEntry("all_at_once", "fitted, all rows", f"{MODULE}:fitted")
+EXPLAINERS = tuple(f"{MODULE}:{name}" for name in ("one_by_one", "in_pairs", "all_at_once"))

@@ -1,0 +1,115 @@
+"""What a run finishes bit by bit: blocks of rows that an explainer explained, one file each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from xai_adapters.core.files import replace_file
+from xai_adapters.errors import ResultsFolderError
+
+_EXPLANATION, _VALUE = "explanation", "value/"
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """What is done or not: one explainer, made with one seed, asked about rows `first` to `end`.
+
+    Args:
+        explainer: its name.
+        seed: that it is made with.
+        first: the first row.
+        end: the row after the last.
+        alone: whether each row is asked about in a call of its own, to time it.
+    """
+
+    explainer: str
+    seed: int
+    first: int
+    end: int
+    alone: bool = False
+
+    @property
+    def rows(self) -> slice:
+        """The rows, to take them from a tensor."""
+        return slice(self.first, self.end)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows a progress bar may count for it."""
+        return 0 if self.alone else self.end - self.first
+
+
+@dataclass
+class Block:
+    """What came of a unit.
+
+    Args:
+        explanation: (n, ...) what is kept of the answer; None for rows asked about alone.
+        values: (n,) or (n, thresholds) float64 by metric, NaN for what was not measured.
+        facts: seconds and counts by name.
+        latencies: seconds of each row that was asked about alone.
+    """
+
+    explanation: Tensor | None = None
+    values: dict[str, Tensor] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+    latencies: dict[str, list[float]] = field(default_factory=dict)
+
+
+class BlockStore:
+    """Finished blocks in a folder; a file is there whole or not at all.
+
+    Args:
+        folder: where they lie; it is made when the first is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, unit: Unit, block: Block) -> None:
+        """Keep what came of a unit.
+
+        Raises:
+            ResultsFolderError: if it cannot be written, as on a full disk.
+        """
+        tensors = {
+            _VALUE + name: values.cpu().contiguous() for name, values in block.values.items()
+        }
+        if block.explanation is not None:
+            tensors[_EXPLANATION] = block.explanation.detach().cpu().contiguous()
+        told = json.dumps({"facts": block.facts, "latencies": block.latencies})
+        content = safetensors.torch.save(tensors, {"told": told})
+        path = self._path(unit)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lambda draft: draft.write_bytes(content))
+        except OSError as error:
+            raise ResultsFolderError(
+                f"{path} cannot be written: {error.strerror or error}. All blocks finished before "
+                "it are kept; make room, and go on with --resume"
+            ) from error
+
+    def load(self, unit: Unit) -> Block | None:
+        """What came of a unit; None if it is not finished, or its file is damaged."""
+        path = self._path(unit)
+        try:
+            with safe_open(path, "pt") as file:
+                told = json.loads(file.metadata()["told"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
+        explanation = tensors.pop(_EXPLANATION, None)
+        values = {name.removeprefix(_VALUE): values for name, values in tensors.items()}
+        return Block(explanation, values, told["facts"], told["latencies"])
+
+    def _path(self, unit: Unit) -> Path:
+        rows = "alone" if unit.alone else f"{unit.first:06}-{unit.end:06}"
+        name = f"{unit.seed}-{rows}.safetensors"
+        return self.folder / quote(unit.explainer, safe="") / name

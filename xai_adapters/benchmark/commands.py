@@ -1,0 +1,97 @@
+"""What `xai-adapters benchmark` does."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xai_adapters.benchmark.output import check_writers
+from xai_adapters.benchmark.request import Request
+from xai_adapters.benchmark.run_folder import RunFolder
+from xai_adapters.benchmark.runner import run_benchmark
+from xai_adapters.benchmark.table import print_table
+from xai_adapters.errors import ResultsFolderError, require
+
+
+def begin(request: Request, out: Path | None, jobs: int) -> None:
+    """Begin a run, and print its table and where its report is.
+
+    Raises:
+        XaiAdaptersError: for what cannot be used, before a model is trained where it can be told.
+    """
+    request.check()
+    check_writers()
+    with _told(), RunFolder(out or request.folder) as folder:
+        folder.check_free()
+        _run(request, folder, jobs, resume=False)
+
+
+def go_on(path: Path, jobs: int) -> None:
+    """Go on with the unfinished run in a folder; one that is finished is said to be.
+
+    Raises:
+        ResultsFolderError: if there is no run in the folder.
+    """
+    report = path / "report.html"
+    if not (path / "unfinished").exists() and report.exists():
+        _say_where(report)
+        return
+    check_writers()
+    if not path.is_dir():
+        raise ResultsFolderError(f"there is no folder '{path}' to go on with")
+    with _told(), RunFolder(path) as folder:
+        plan = folder.plan()
+        if plan is None:
+            raise ResultsFolderError(f"there is no unfinished run in folder '{path}'")
+        request = Request.of(_described(plan), f"the plan in '{folder.unfinished}'")
+        _run(request, folder, jobs, resume=True)
+
+
+def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = plan["description"].get("request", {})
+    if not found:
+        raise ResultsFolderError(
+            "the unfinished run was begun from Python; go on with it from there, with "
+            "run_benchmark(..., resume=True)"
+        )
+    return found
+
+
+def _run(request: Request, folder: RunFolder, jobs: int, *, resume: bool) -> None:
+    try:
+        results = run_benchmark(
+            request.load(progress=True),
+            request.explainers,
+            folder=folder,
+            resume=resume,
+            jobs=jobs,
+            show_progress=True,
+            description={"request": request.facts()},
+            **vars(request.settings),
+        )
+    except KeyboardInterrupt:
+        if folder.plan() is not None:
+            hint = f"xai-adapters benchmark --resume {folder.path}"
+            print(f"interrupted; go on with: {hint}", file=sys.stderr)
+        raise
+    print_table(results, require("rich.console", "benchmark").Console())
+    _say_where(folder.path / "report.html")
+
+
+def _say_where(report: Path) -> None:
+    console = require("rich.console", "benchmark").Console()
+    console.print(f"report: {report.resolve()}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Warnings in a line of their own, without the code they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"xai-adapters: {message}", file=sys.stderr
+        )
+        yield

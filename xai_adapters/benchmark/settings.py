@@ -1,0 +1,79 @@
+"""What may be set about a run, whatever is compared on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xai_adapters.benchmark.references import explainer_of
+from xai_adapters.benchmark.task import Comparison
+from xai_adapters.errors import InvalidInputError
+from xai_adapters.registry import ExplainerEntry, explainer_names
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the numbers of a run depend on, beside model, rows and explainers.
+
+    Args:
+        seed: of the explainers, of the order among ties and of resamples.
+        n_seeds: how often each explainer is made and asked, with `seed` and the numbers after it;
+            what is measured of a row is the mean.
+        block_size: rows given to an explainer at once, at most; None for as many as it takes. What
+            is finished is kept block by block.
+        time_limit: seconds after which an explainer gets no further block of rows; it is measured
+            on the rows it finished.
+        threads: torch's, on which sums depend in the last digit; None for what torch has.
+    """
+
+    seed: int = 0
+    n_seeds: int = 1
+    block_size: int | None = None
+    time_limit: float = 300.0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be used."""
+        if self.time_limit <= 0:
+            raise InvalidInputError(
+                f"the time limit must be positive; it is {self.time_limit} seconds"
+            )
+        if self.n_seeds < 1:
+            raise InvalidInputError(f"at least one seed is needed, not {self.n_seeds}")
+        for name in ("block_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInputError(f"{name} must be at least 1; it is {value}")
+
+    @property
+    def seeds(self) -> range:
+        """The seeds that each explainer is made with."""
+        return range(self.seed, self.seed + self.n_seeds)
+
+    def facts(self, entries: Sequence[ExplainerEntry]) -> dict[str, Any]:
+        """The settings in plain values, with the names of the explainers."""
+        return {"explainers": [entry.name for entry in entries], **dataclasses.asdict(self)}
+
+
+def entries_of(
+    explainers: Sequence[str | ExplainerEntry] | None, compares: Comparison
+) -> list[ExplainerEntry]:
+    """The explainers asked for, each once.
+
+    Raises:
+        UnknownNameError: for one that is not registered.
+        InvalidInputError: for none, or one that does not make what is compared.
+    """
+    named = explainer_names(compares) if explainers is None else explainers
+    entries = {entry.name: entry for entry in (explainer_of(each, compares) for each in named)}
+    if not entries:
+        raise InvalidInputError("no explainers were named; leave them out to compare all")
+    for entry in entries.values():
+        if entry.kind != compares:
+            raise InvalidInputError(
+                f"{entry.name} makes {entry.kind}s, and this task compares {compares}s: "
+                f"{', '.join(explainer_names(compares))}"
+            )
+    return list(entries.values())

@@ -1,0 +1,142 @@
+"""One worker: makes explainers, asks them about blocks of rows, measures and keeps the answers."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from xai_adapters.benchmark.bench import Bench, derived_seed, random_state, wait
+from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
+from xai_adapters.benchmark.meter import Meter, metered
+from xai_adapters.benchmark.peak_memory import PeakMemory
+
+# Rows are timed one by one until so many seconds are spent, but at least so many rows.
+_SECONDS_ALONE, _LEAST_ALONE = 10.0, 3
+
+
+@dataclass
+class _Made:
+    """An explainer, the count of what it asks, and what it cost to make."""
+
+    explainer: Any
+    meter: Meter
+    memory: PeakMemory
+    facts: dict[str, float]
+
+
+class Worker:
+    """Does units of a comparison, one after another.
+
+    The last explainer made is kept, as to fit one may take minutes. Before each block the global
+    random states are seeded from the explainer's name, its seed and the block's first row, so that
+    the answer depends neither on which worker gives it nor on what was asked before.
+
+    Args:
+        bench: the comparison.
+        store: where finished blocks are kept.
+    """
+
+    def __init__(self, bench: Bench, store: BlockStore) -> None:
+        self.bench, self.store = bench, store
+        self._last: tuple[str, int] | None = None
+        self._made: _Made | None = None
+
+    def do(self, unit: Unit) -> Block:
+        """Do a unit and keep what came of it; whatever the explainer raises is passed on.
+
+        Raises:
+            ResultsFolderError: if it cannot be kept.
+        """
+        made = self._explainer(unit)
+        block = self._alone(unit, made) if unit.alone else self._together(unit, made)
+        block.facts |= made.facts
+        taken = made.memory.taken()
+        if taken is not None:
+            block.facts["peak_memory"] = taken
+        self.store.save(unit, block)
+        return block
+
+    def _explainer(self, unit: Unit) -> _Made:
+        if self._made is None or self._last != (unit.explainer, unit.seed):
+            # The former one's memory is free before the next one's is counted.
+            self._made, self._last = None, None
+            self._made = self._make(unit)
+            self._last = unit.explainer, unit.seed
+        return self._made
+
+    def _make(self, unit: Unit) -> _Made:
+        task, meter = self.bench.task, Meter()
+        memory = PeakMemory(task.rows.device)
+        # A copy: a method that fails may leave its hooks behind.
+        model = metered(copy.deepcopy(task.model), meter)
+        subject = self.bench.subject(model, unit.seed)
+        make = self.bench.entries[unit.explainer].load()
+        with self._circumstances(unit, "make"):
+            start = time.perf_counter()
+            explainer = make(subject)
+            wait(task.rows)
+            seconds = time.perf_counter() - start
+        facts = {"fit_seconds": seconds, "fit_queries": float(meter.taken().rows)}
+        return _Made(explainer, meter, memory, facts)
+
+    def _together(self, unit: Unit, made: _Made) -> Block:
+        entry, ask = self.bench.entries[unit.explainer], self.bench.ask(made.explainer)
+        rows, classes = self.bench.task.rows[unit.rows], self.bench.predicted[unit.rows]
+        made.meter.taken()
+        with self._circumstances(unit, "explain"):
+            start = time.perf_counter()
+            answer = ask(rows, classes)
+            wait(rows)
+            seconds = time.perf_counter() - start
+        asked = made.meter.taken()
+        answer = self.bench.checked(answer, unit.rows)
+        with self._circumstances(unit, "measure"):
+            values = self.bench.measure(entry, made.explainer, unit.rows, answer)
+        return Block(
+            self.bench.kept(entry, answer),
+            {name: found.double() for name, found in values.items()},
+            {
+                "seconds": seconds,
+                "model_seconds": asked.seconds,
+                "queries": float(asked.rows),
+            },
+        )
+
+    def _alone(self, unit: Unit, made: _Made) -> Block:
+        ask, task = self.bench.ask(made.explainer), self.bench.task
+        latencies: list[float] = []
+        own: list[float] = []
+        most = 0
+        made.meter.taken()
+        for row in range(unit.first, unit.end):
+            if sum(latencies) > _SECONDS_ALONE and len(latencies) >= _LEAST_ALONE:
+                break
+            with self._circumstances(unit, row):
+                start = time.perf_counter()
+                ask(task.rows[row : row + 1], self.bench.predicted[row : row + 1])
+                wait(task.rows)
+                latencies.append(time.perf_counter() - start)
+            asked = made.meter.taken()
+            own.append(latencies[-1] - asked.seconds)
+            most = max(most, asked.rows)
+        return Block(
+            facts={"seconds": 0.0, "most_queries_of_a_row": float(most)},
+            latencies={"latency": latencies, "own_latency": own},
+        )
+
+    @contextmanager
+    def _circumstances(self, unit: Unit, purpose: object) -> Iterator[None]:
+        """The same random numbers whoever does it and when, and no warnings."""
+        parts = (unit.explainer, unit.seed, purpose, None if purpose == "make" else unit.first)
+        with (
+            random_state(derived_seed(*parts), self.bench.task.rows.device),
+            warnings.catch_warnings(),
+        ):
+            # Hosts warn about what they do to a model; this one is a copy.
+            warnings.simplefilter("ignore")
+            yield
