@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,57 @@ def test_moons_prints_limes_and_fimaps_seconds_side_by_side(tmp_path: Path):
     assert re.search(r"not applicable: saliency \(needs gradients", ran.stdout)
 
 
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module with a task and explainers, that processes find."""
+    import benchmark_toys
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(benchmark_toys.__file__).parent), os.pathsep)
+    return benchmark_toys.MODULE
+
+
+def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: Path):
+    explainers = ",".join(f"{toys}:{name}" for name in ("one_by_one", "all_at_once", "endless"))
+    command = ["benchmark", f"{toys}:task", "--explainers", explainers, "--out", "out"]
+    run = subprocess.Popen(
+        [*COMMAND, *command, "--jobs", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    unfinished = tmp_path / "out" / "unfinished"
+    end = time.monotonic() + 60
+    # The last file but that of the one that never comes to an end.
+    while len(list(unfinished.rglob("*.safetensors"))) < 9 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert run.poll() is None
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    run.send_signal(signal.SIGINT)
+    _, complaint = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "Traceback" not in complaint
+    assert complaint.splitlines()[-1] == (
+        "interrupted; go on with: xai-adapters benchmark --resume out"
+    )
+    # Python's own process that looks after resources ends a moment after the others.
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < end, "processes are left behind"
+        time.sleep(0.02)
+
+    (tmp_path / "out" / "come to an end").touch()
+    code, _, complaint = called(*command)
+    assert code == 2
+    assert "holds an unfinished run; go on with it (--resume)" in complaint
+    code, _, complaint = called("benchmark", "--resume", "out", "--limit", "3")
+    assert code == 2
+    assert "not limit" in complaint
+    code, printed, _ = called("benchmark", "--resume", "out")
+    assert (code, unfinished.exists()) == (0, False)
+    assert printed.splitlines()[-1] == f"report: {tmp_path}/out/report.html"
+    read = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [run["status"] for run in read["explainers"]] == ["ok"] * 3
+    assert read["settings"]["request"]["task"] == f"{toys}:task"
+    # Nothing is left to do, which is no mistake.
+    assert called("benchmark", "--resume", "out")[0] == 0
+
+
 MISTAKES = {
     "task": (["benchmark", "digitz"], "Did you mean 'digits'"),
     "explainer": (["benchmark", "digits", "--explainers", "limee"], "Did you mean 'lime'"),
@@ -71,6 +124,11 @@ MISTAKES = {
     "checked": (["axioms", "limee"], "Did you mean 'lime'"),
     "examples": (["axioms", "random", "--max-examples", "0"], "at least 1"),
     "none": (["benchmark", "digits", "--explainers", ","], "no explainers"),
+    "jobs": (["benchmark", "digits", "--jobs", "0"], "at least one job"),
+    "nothing": (["benchmark"], "name a task"),
+    "config": (["benchmark", "--config", "none.toml"], "cannot read 'none.toml'"),
+    "resumed": (["benchmark", "--resume", "nowhere"], "no folder 'nowhere'"),
+    "maker": (["benchmark", "digits", "--explainers", "no_such:make"], "cannot import"),
 }
 
 

@@ -87,6 +87,17 @@ def slow(subject: Subject) -> Explainer:
     return FunctionExplainer(explain)
 
 
+def endless(subject: Subject) -> Explainer:
+    """Waits, unless a file allows an end."""
+
+    def explain(rows: Tensor, target: Tensor) -> Tensor:
+        while not Path("out/come to an end").exists():
+            time.sleep(0.01)
+        return rows
+
+    return FunctionExplainer(explain)
+
+
 def deadly(subject: Subject) -> Explainer:
     """Ends its process, as a fault in native code or a lack of memory does."""
     return FunctionExplainer(lambda rows, target: os._exit(7))

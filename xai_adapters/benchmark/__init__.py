@@ -1,1 +1,10 @@
-"""The benchmark: tasks, explainers run on them, metrics, and a report to look at."""
+"""Tasks, metrics, runs that can be gone on with, and the report.
+
+- `run_benchmark` lets explainers explain a task's rows and measures them.
+- `task_of` makes a task of a model and rows of yours; `tasks.load_task` gives the registered ones.
+"""
+
+from xai_adapters.benchmark.own_task import task_of
+from xai_adapters.benchmark.runner import run_benchmark
+
+__all__ = ["run_benchmark", "task_of"]

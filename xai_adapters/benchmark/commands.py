@@ -13,6 +13,7 @@ from xai_adapters.benchmark.output import check_writers
 from xai_adapters.benchmark.request import Request
 from xai_adapters.benchmark.run_folder import RunFolder
 from xai_adapters.benchmark.runner import run_benchmark
+from xai_adapters.benchmark.settings import check_jobs
 from xai_adapters.benchmark.table import print_table
 from xai_adapters.errors import ResultsFolderError, require
 
@@ -24,6 +25,7 @@ def begin(request: Request, out: Path | None, jobs: int) -> None:
         XaiAdaptersError: for what cannot be used, before a model is trained where it can be told.
     """
     request.check()
+    check_jobs(jobs)
     check_writers()
     with _told(), RunFolder(out or request.folder) as folder:
         folder.check_free()

@@ -196,11 +196,15 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> DataFile:
     names = tuple(columns) or tuple(table.column_names)
     missing = [name for name in names if name not in table.column_names]
     if missing:
-        near = difflib.get_close_matches(missing[0], table.column_names, n=1)
-        hint = f" (is '{near[0]}' meant for '{missing[0]}'?)" if near else ""
+        unknown = [name for name in table.column_names if name not in names]
+        hints = [
+            f"; is '{near}' meant for '{name}'?"
+            for name in missing
+            for near in difflib.get_close_matches(name, unknown, n=1)
+        ]
         raise InvalidInputError(
             f"'{path}' lacks {len(missing)} of the model's {len(names)} columns: "
-            f"{', '.join(missing)}{hint}"
+            f"{', '.join(missing)}{''.join(hints)}"
         )
     arrays = []
     for name in names:

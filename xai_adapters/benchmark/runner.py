@@ -26,10 +26,10 @@ from xai_adapters.benchmark.metrics import METRICS
 from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
-from xai_adapters.benchmark.settings import Settings, entries_of
+from xai_adapters.benchmark.settings import Settings, check_jobs, entries_of
 from xai_adapters.benchmark.task import Task
 from xai_adapters.benchmark.worker import Worker
-from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.errors import require
 from xai_adapters.registry import ExplainerEntry
 
 _N_ALONE = 20
@@ -77,8 +77,7 @@ def run_benchmark(
     """
     entries = entries_of(explainers, task.compares)
     chosen = Settings(**settings)
-    if jobs < 1:
-        raise InvalidInputError(f"at least one job is needed, not {jobs}")
+    check_jobs(jobs)
     if isinstance(folder, Path):
         with RunFolder(folder) as opened:
             return _run(task, entries, chosen, opened, resume, jobs, show_progress, description)

@@ -57,6 +57,12 @@ class Settings:
         return {"explainers": [entry.name for entry in entries], **dataclasses.asdict(self)}
 
 
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of processes below 1."""
+    if jobs < 1:
+        raise InvalidInputError(f"at least one job is needed, not {jobs}")
+
+
 def entries_of(
     explainers: Sequence[str | ExplainerEntry] | None, compares: Comparison
 ) -> list[ExplainerEntry]:
