@@ -44,7 +44,7 @@ def test_a_small_run_prints_its_table_and_writes_its_files(tmp_path: Path):
     assert [run["status"] for run in read["explainers"]] == ["ok"] * 3
     assert (read["task"]["n_rows"], read["task"]["mask_value"]) == (3, 0.25)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "report.html", "results.json", "rows.parquet"
+        "gallery.safetensors", "report.html", "results.json", "rows.parquet"
     ]  # fmt: skip
 
 
@@ -111,6 +111,34 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
     assert called("benchmark", "--resume", "out")[0] == 0
 
 
+def test_two_runs_are_compared_and_reported_on(called: Any, toys: str, tmp_path: Path):
+    command = ["benchmark", f"{toys}:task", "--explainers", f"{toys}:all_at_once"]
+    for folder in ("a", "b"):
+        assert called(*command, "--out", folder)[0] == 0
+    code, printed, _ = called("compare", "a", "b", "--fail-on", "regress")
+    assert code == 0
+    assert printed.splitlines()[-1].startswith("0 of 4 measurements differ beyond noise; 4 were")
+    spoiled = json.loads((tmp_path / "b" / "results.json").read_text())
+    spoiled["explainers"][0].update(status="error", reason="ValueError: no")
+    (tmp_path / "b" / "results.json").write_text(json.dumps(spoiled))
+    code, printed, _ = called("compare", "a", "b", "--fail-on", "regress")
+    assert code == 1
+    assert "all_at_once raises now: ValueError: no" in printed
+    assert called("compare", "a", "b")[0] == 0
+
+    (tmp_path / "a" / "report.html").unlink()
+    assert called("report", "a")[0] == 0
+    assert (tmp_path / "a" / "report.html").read_text().startswith("<!doctype html>")
+    assert called("report", "a", "--format", "md")[1].startswith("| explainer |")
+    assert called("report", "a", "--format", "csv", "--out", "a.csv")[1] == ""
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0].startswith("explainer,metric,value,")
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        ["all_at_once", metric]
+        for metric in ("masking_area", "changed_30", "changed_50", "changed_70")
+    ]
+
+
 MISTAKES = {
     "task": (["benchmark", "digitz"], "Did you mean 'digits'"),
     "explainer": (["benchmark", "digits", "--explainers", "limee"], "Did you mean 'lime'"),
@@ -126,6 +154,9 @@ MISTAKES = {
     "none": (["benchmark", "digits", "--explainers", ","], "no explainers"),
     "jobs": (["benchmark", "digits", "--jobs", "0"], "at least one job"),
     "nothing": (["benchmark"], "name a task"),
+    "compared": (["compare", "nowhere", "nowhere"], "no results.json in 'nowhere'"),
+    "failing": (["compare", "a", "b", "--fail-on", "regres"], "Did you mean 'regress'"),
+    "format": (["report", "a", "--format", "htm"], "Did you mean 'html'"),
     "config": (["benchmark", "--config", "none.toml"], "cannot read 'none.toml'"),
     "resumed": (["benchmark", "--resume", "nowhere"], "no folder 'nowhere'"),
     "maker": (["benchmark", "digits", "--explainers", "no_such:make"], "cannot import"),

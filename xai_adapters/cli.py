@@ -31,6 +31,8 @@ def _application() -> Any:
         pretty_exceptions_enable=False,
     )
     application.command("benchmark")(_benchmark_command(typer))
+    application.command("compare")(_compare_command(typer))
+    application.command("report")(_report_command(typer))
     application.command("axioms")(_axioms_command(typer))
     application.command("list")(_list_command(typer))
 
@@ -134,6 +136,54 @@ def _benchmark_command(typer: Any) -> Any:
         go_on(resume, jobs)
 
     return benchmark
+
+
+def _compare_command(typer: Any) -> Any:
+    def compare(
+        before: Annotated[Path, typer.Argument(help="Folder of the first run.")],
+        after: Annotated[Path, typer.Argument(help="Folder of the second run.")],
+        fail_on: Annotated[
+            str | None,
+            typer.Option(help="regress: exit code 1 if something got worse, or raises now."),
+        ] = None,
+    ) -> None:
+        """Print what changed between two runs beyond noise, row by row if the rows are the same."""
+        from rich.console import Console
+
+        from xai_adapters.benchmark.compare import compare, print_comparison
+        from xai_adapters.benchmark.output import read_results
+
+        if fail_on not in (None, "regress"):
+            raise UnknownNameError("reason to fail", fail_on, ["regress"])
+        comparison = compare(read_results(before), read_results(after))
+        print_comparison(comparison, Console())
+        if fail_on and comparison.regressed:
+            raise typer.Exit(1)
+
+    return compare
+
+
+def _report_command(typer: Any) -> Any:
+    def report(
+        folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+        format: Annotated[str, typer.Option(help="html, md or csv.")] = "html",
+        out: Annotated[Path | None, typer.Option(help="File; md and csv are printed.")] = None,
+    ) -> None:
+        """Write the report of a run anew, or its table as markdown or CSV."""
+        from xai_adapters.benchmark.output import read_results
+        from xai_adapters.benchmark.report import WRITERS
+        from xai_adapters.core.files import replace_file
+
+        if format not in WRITERS:
+            raise UnknownNameError("format", format, WRITERS)
+        text = WRITERS[format](read_results(folder))
+        path = out or (folder / "report.html" if format == "html" else None)
+        if path is None:
+            print(text, end="")
+        else:
+            replace_file(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+    return report
 
 
 def _axioms_command(typer: Any) -> Any:

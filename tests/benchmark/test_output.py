@@ -19,7 +19,7 @@ def test_all_three_files_are_written_and_read_back(results: Results, tmp_path: P
     ]
     report = write_results(results, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "report.html", "results.json", "rows.parquet"
+        "gallery.safetensors", "report.html", "results.json", "rows.parquet"
     }  # fmt: skip
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == results.rows

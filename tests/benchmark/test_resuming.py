@@ -19,7 +19,7 @@ import benchmark_toys as toys
 import pytest
 import torch
 
-from xai_adapters.benchmark import blocks, output
+from xai_adapters.benchmark import output, tensor_file
 from xai_adapters.benchmark.blocks import BlockStore
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.runner import run_benchmark
@@ -108,7 +108,7 @@ def test_interrupted_anywhere_and_resumed_nothing_differs_and_nothing_is_done_tw
         lost = calls(log()) - asked - needed
         assert lost in ((1, toys.N_ROWS) if before else (0,))
         assert sorted(path.name for path in folder.iterdir()) == [
-            "report.html", "results.json", "rows.parquet"
+            "gallery.safetensors", "report.html", "results.json", "rows.parquet"
         ]  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def test_a_full_disk_keeps_what_is_finished(
         replace_file(path, write)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "replace_file", full)
+        patch.setattr(tensor_file, "replace_file", full)
         patch.setattr(output, "replace_file", full)
         with pytest.raises(ResultsFolderError, match=r"No space left on device\. .* kept; make"):
             run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, **SEEDS)

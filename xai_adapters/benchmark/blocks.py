@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-import safetensors.torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from xai_adapters.core.files import replace_file
+from xai_adapters.benchmark.tensor_file import read_tensors, write_tensors
 from xai_adapters.errors import ResultsFolderError
 
 _EXPLANATION, _VALUE = "explanation", "value/"
@@ -79,17 +76,13 @@ class BlockStore:
         Raises:
             ResultsFolderError: if it cannot be written, as on a full disk.
         """
-        tensors = {
-            _VALUE + name: values.cpu().contiguous() for name, values in block.values.items()
-        }
+        tensors = {_VALUE + name: values for name, values in block.values.items()}
         if block.explanation is not None:
-            tensors[_EXPLANATION] = block.explanation.detach().cpu().contiguous()
-        told = json.dumps({"facts": block.facts, "latencies": block.latencies})
-        content = safetensors.torch.save(tensors, {"told": told})
+            tensors[_EXPLANATION] = block.explanation
         path = self._path(unit)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lambda draft: draft.write_bytes(content))
+            write_tensors(path, tensors, {"facts": block.facts, "latencies": block.latencies})
         except OSError as error:
             raise ResultsFolderError(
                 f"{path} cannot be written: {error.strerror or error}. All blocks finished before "
@@ -98,16 +91,13 @@ class BlockStore:
 
     def load(self, unit: Unit) -> Block | None:
         """What came of a unit; None if it is not finished, or its file is damaged."""
-        path = self._path(unit)
         try:
-            with safe_open(path, "pt") as file:
-                told = json.loads(file.metadata()["told"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            tensors, told = read_tensors(self._path(unit))
+            explanation = tensors.pop(_EXPLANATION, None)
+            values = {name.removeprefix(_VALUE): values for name, values in tensors.items()}
+            return Block(explanation, values, told["facts"], told["latencies"])
+        except (OSError, ValueError, KeyError):
             return None
-        explanation = tensors.pop(_EXPLANATION, None)
-        values = {name.removeprefix(_VALUE): values for name, values in tensors.items()}
-        return Block(explanation, values, told["facts"], told["latencies"])
 
     def _path(self, unit: Unit) -> Path:
         rows = "alone" if unit.alone else f"{unit.first:06}-{unit.end:06}"

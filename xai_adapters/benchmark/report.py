@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -19,15 +19,16 @@ from .gallery import (
     heat_tables,
     image_rows,
 )
-from .results import Curve, ExplainerRun, Results
+from .results import ENDS, Curve, ExplainerRun, Results
 from .table import (
     DASH,
-    ENDS,
     Cell,
     Column,
     cost_columns,
+    csv_table,
     finite,
     format_number,
+    markdown_table,
     metric_columns,
     not_applicable,
     ranked,
@@ -85,6 +86,14 @@ def render(results: Results) -> str:
         plotly=require("plotly.offline", "benchmark").get_plotlyjs() if has_plots else "",
     )
     return page
+
+
+# What a run can be written as, by format.
+WRITERS: dict[str, Callable[[Results], str]] = {
+    "html": render,
+    "md": markdown_table,
+    "csv": csv_table,
+}
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-SCHEMA_VERSION = 1
+from xai_adapters.benchmark.tensor_file import read_tensors, write_tensors
+
+SCHEMA_VERSION = 2
+
+_MAP = "map/"
+
+# The bound and the floor of a comparison: never ranked, nor marked as the best of a column.
+ENDS = ("greedy", "random")
 
 
 @dataclass
@@ -42,7 +50,11 @@ class ExplainerRun:
 
 @dataclass
 class Measurement:
-    """One metric of one explainer: mean over rows with standard error and 95 % interval."""
+    """One metric of one explainer: mean over rows with standard error and 95 % interval.
+
+    `rank` is the best and the worst rank that the rows allow; `behind` the mean difference, over
+    the rows that both have, from the explainer with the best mean, with its 95 % interval.
+    """
 
     explainer: str
     metric: str
@@ -51,6 +63,8 @@ class Measurement:
     low: float
     high: float
     n: int
+    rank: tuple[int, int] | None = None
+    behind: dict[str, Any] | None = None
 
 
 @dataclass
@@ -81,6 +95,24 @@ class Gallery:
     maps: dict[str, Tensor] = field(default_factory=dict)
     signed: dict[str, bool] = field(default_factory=dict)
 
+    def write(self, path: Path) -> None:
+        """Write it to a file."""
+        maps = {_MAP + name: each for name, each in self.maps.items()}
+        facts = {"titles": self.titles, "signed": self.signed}
+        write_tensors(path, {"rows": self.rows, **maps}, facts)
+
+    @classmethod
+    def read(cls, path: Path) -> Gallery:
+        """What `write` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError: for anything else.
+        """
+        tensors, facts = read_tensors(path)
+        # In the order of the run, which the file does not keep.
+        maps = {name: tensors[_MAP + name] for name in facts["signed"]}
+        return cls(tensors["rows"], facts["titles"], maps, facts["signed"])
+
 
 @dataclass
 class Results:
@@ -105,12 +137,48 @@ class Results:
             written["seconds_per_row"] = run.seconds_per_row
         return json.dumps(_finite(plain), indent=2, allow_nan=False) + "\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> Results:
+        """What `as_json` wrote, without rows and gallery; null becomes NaN.
+
+        Raises:
+            ValueError, TypeError, KeyError: for anything else.
+        """
+        plain: dict[str, Any] = json.loads(text)
+        for run in plain["explainers"]:
+            del run["seconds_per_row"]
+        made: dict[str, Any] = {
+            "explainers": [ExplainerRun(**run) for run in plain.pop("explainers")],
+            "measurements": [Measurement(**_numbers(m)) for m in plain.pop("measurements")],
+            "curves": [Curve(**_numbers(curve)) for curve in plain.pop("curves")],
+        }
+        for measurement in made["measurements"]:
+            measurement.rank = measurement.rank and tuple(measurement.rank)
+        for run in made["explainers"]:
+            run.costs = _numbers(run.costs)
+        return cls(**plain, **made)
+
     def measurement(self, explainer: str, metric: str) -> Measurement | None:
         """The measurement of one metric of one explainer, or None where there is none."""
         for found in self.measurements:
             if found.explainer == explainer and found.metric == metric:
                 return found
         return None
+
+
+_OPTIONAL = ("rank", "behind")
+
+
+def _numbers(plain: dict[str, Any]) -> dict[str, Any]:
+    """The same with NaN in place of null."""
+    return {
+        key: [math.nan if each is None else each for each in value]
+        if isinstance(value, list)
+        else math.nan
+        if value is None and key not in _OPTIONAL
+        else value
+        for key, value in plain.items()
+    }
 
 
 def _finite(value: Any) -> Any:

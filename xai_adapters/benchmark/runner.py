@@ -27,6 +27,7 @@ from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
 from xai_adapters.benchmark.settings import Settings, check_jobs, entries_of
+from xai_adapters.benchmark.standings import settle_standings
 from xai_adapters.benchmark.task import Task
 from xai_adapters.benchmark.worker import Worker
 from xai_adapters.errors import require
@@ -245,9 +246,12 @@ def _assemble(
                     f"{len(bench.task.rows)} rows explained"
                 )
             explained[name] = joined
-        for metric, values in joined.values.items():
-            bench.record(results, name, metric, values, of_rows_alone=run.status != "ok")
+        for metric in results.metrics:
+            if metric in joined.values:
+                values = joined.values[metric]
+                bench.record(results, name, metric, values, of_rows_alone=run.status != "ok")
     bench.finish(results, explained)
+    settle_standings(results)
 
 
 def _finished(units: _LaneUnits, store: BlockStore) -> list[Block]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import textwrap
 from collections.abc import Callable, Iterable
@@ -10,12 +12,9 @@ from typing import Any
 
 from xai_adapters.errors import require
 
-from .results import ExplainerRun, Results
+from .results import ENDS, ExplainerRun, Results
 
 DASH = "–"
-
-# The bound and the floor of a comparison: never marked as the best of a column.
-ENDS = ("greedy", "random")
 
 
 @dataclass(frozen=True)
@@ -279,6 +278,19 @@ def markdown_table(results: Results) -> str:
     for reason, names in not_applicable(results).items():
         lines += ["", f"Not applicable: {_markdown(', '.join(names))} ({_markdown(reason)})"]
     return "\n".join(lines) + "\n"
+
+
+def csv_table(results: Results) -> str:
+    """The means as CSV, a line for each explainer and metric."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    fields = ("explainer", "metric", "value", "standard_error", "low", "high", "n")
+    writer.writerow([*fields, "best_rank", "worst_rank"])
+    for each in results.measurements:
+        values = [getattr(each, name) for name in fields]
+        told = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
+        writer.writerow([*told, *(each.rank or ("", ""))])
+    return file.getvalue()
 
 
 def _ran(results: Results) -> list[ExplainerRun]:
