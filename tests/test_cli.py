@@ -73,8 +73,9 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
     explainers = ",".join(f"{toys}:{name}" for name in ("one_by_one", "all_at_once", "endless"))
     command = ["benchmark", f"{toys}:task", "--explainers", explainers, "--out", "out"]
     run = subprocess.Popen(
-        [*COMMAND, *command, "--jobs", "2"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+        [*COMMAND, *command, "--jobs", "2"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     unfinished = tmp_path / "out" / "unfinished"
     end = time.monotonic() + 60
     # The last file but that of the one that never comes to an end.
@@ -82,7 +83,8 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
         time.sleep(0.02)
     assert run.poll() is None
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-    run.send_signal(signal.SIGINT)
+    # As a terminal does it: all processes get it.
+    os.killpg(run.pid, signal.SIGINT)
     _, complaint = run.communicate(timeout=30)
     assert run.returncode == 130
     assert "Traceback" not in complaint

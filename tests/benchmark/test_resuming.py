@@ -124,6 +124,19 @@ def test_processes_give_the_same_numbers_and_one_that_dies_takes_no_other_with_i
     assert found == uninterrupted
 
 
+def test_rows_and_seeds_have_random_numbers_of_their_own() -> None:
+    def drawing(subject: Any) -> Any:
+        drawn.append((torch.rand(()).item(), subject.seed))
+        return FunctionExplainer(lambda rows, target: torch.rand(rows.shape))
+
+    drawn: list[tuple[float, int]] = []
+    entries = [ExplainerEntry(name, "", drawing, block_size=1) for name in ("a", "b")]
+    results = run_benchmark(toys.task(), entries, n_seeds=2)
+    assert len(set(drawn)) == 4
+    maps = torch.cat([results.gallery.maps[name] for name in ("a", "b")]).flatten(1)
+    assert len(set(map(tuple, maps.tolist()))) == 2 * toys.N_ROWS
+
+
 def test_a_model_that_cannot_be_handed_to_processes_is_refused(tmp_path: Path) -> None:
     local = replace(toys.task(), model=type("Local", (toys.Bright,), {})())
     with pytest.raises(InvalidInputError, match="with one job"):

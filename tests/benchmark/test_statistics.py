@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xai_adapters.benchmark.standings import settle_standings
@@ -29,6 +29,7 @@ def every_sign_flipped(differences: np.ndarray) -> float:
 
 
 @given(INTEGERS)
+@example([1] * 5)
 def test_a_small_p_value_is_at_most_half_the_exact_one(drawn: list[int]) -> None:
     differences = np.array(drawn, dtype=float)
     exact, found = every_sign_flipped(differences), paired_p_value(differences)
