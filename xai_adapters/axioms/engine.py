@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,10 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from hypothesis import HealthCheck, Phase, Verbosity, given
-from hypothesis import seed as seeded
+from hypothesis import seed as hypothesis_seed
 from hypothesis import settings as hypothesis_settings
 
 from xai_adapters.axioms.axiom import AXIOMS, Axiom, Finding
@@ -26,6 +23,7 @@ from xai_adapters.axioms.explainers import Explainer
 from xai_adapters.axioms.record import AxiomError, Record
 from xai_adapters.axioms.time_limit import TimedOutError, within
 from xai_adapters.axioms.trial import Trial
+from xai_adapters.core.random_state import seeded
 from xai_adapters.errors import (
     ConstantPredictorError,
     InvalidInputError,
@@ -107,7 +105,8 @@ def measure(axiom: str | Axiom, explainer: Explainer, case: Case) -> Finding:
         case: networks and rows, such as a counterexample's.
     """
     chosen = axiom_called(axiom) if isinstance(axiom, str) else axiom
-    with _seeded(), warnings.catch_warnings():
+    # Alike each time, so that a case has one outcome.
+    with seeded(0), warnings.catch_warnings():
         # Hosts warn about what they do to a model; this one is made for the occasion.
         warnings.simplefilter("ignore")
         return chosen.measure(Trial(chosen, explainer, case))
@@ -191,7 +190,7 @@ def _checked(
     pinned = expected.case if expected else None
     enough = min(settings.max_examples, axiom.max_examples or settings.max_examples)
     start = time.perf_counter()
-    with _state_kept():
+    with seeded(None):
         try:
             if pinned:
                 within(settings.timeout, partial(search.run_one, pinned))
@@ -245,7 +244,7 @@ class _Search:
 
         strategy = self.axiom.cases(self.explainer.domain)
         try:
-            _search_settings(max_examples)(seeded(seed)(given(strategy)(attempt)))()
+            _search_settings(max_examples)(hypothesis_seed(seed)(given(strategy)(attempt)))()
         except (_Enough, _BrokenError, _CrashedError):
             pass
         except Exception as error:
@@ -346,26 +345,3 @@ def _search_settings(max_examples: int) -> Callable[[Any], Any]:
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Every global generator begins alike, so that a case has the same outcome each time."""
-    with _state_kept():
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002 - what foreign explainers draw from
-        # Not torch.manual_seed, which would reseed accelerators too: all is drawn on the CPU here.
-        torch.default_generator.manual_seed(0)
-        yield
-
-
-@contextmanager
-def _state_kept() -> Iterator[None]:
-    """The global random state afterwards is that of before."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +16,6 @@ from xai_adapters.benchmark.results import Curve, ExplainerRun, Measurement, Res
 from xai_adapters.benchmark.statistics import bootstrap_interval, standard_error
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.model_state import kept_random_state
 from xai_adapters.errors import PredictorError
 from xai_adapters.registry import ExplainerEntry, Subject
 
@@ -213,24 +210,6 @@ def derived_seed(*parts: object) -> int:
     """
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
-
-
-@contextmanager
-def random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """A seeded random state for Python, numpy and torch, and the caller's own afterwards."""
-    python = random.getstate()
-    numpy = np.random.get_state()  # noqa: NPY002 - shap and lime draw from the global state
-    with kept_random_state(device):
-        torch.default_generator.manual_seed(seed)
-        if device.type != "cpu":
-            torch.get_device_module(device).manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def model_batch(task: Task) -> int:

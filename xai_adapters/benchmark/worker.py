@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from xai_adapters.benchmark.bench import Bench, derived_seed, random_state, wait
+from xai_adapters.benchmark.bench import Bench, derived_seed, wait
 from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
 from xai_adapters.benchmark.meter import Meter, metered
 from xai_adapters.benchmark.peak_memory import PeakMemory
+from xai_adapters.core.random_state import seeded
 
 # Rows are timed one by one until so many seconds are spent, but at least so many rows.
 _SECONDS_ALONE, _LEAST_ALONE = 10.0, 3
@@ -134,7 +135,7 @@ class Worker:
         """The same random numbers whoever does it and when, and no warnings."""
         parts = (unit.explainer, unit.seed, purpose, None if purpose == "make" else unit.first)
         with (
-            random_state(derived_seed(*parts), self.bench.task.rows.device),
+            seeded(derived_seed(*parts), self.bench.task.rows.device),
             warnings.catch_warnings(),
         ):
             # Hosts warn about what they do to a model; this one is a copy.

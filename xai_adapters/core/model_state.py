@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from xai_adapters.core.random_state import kept_random_state
+
 
 @contextmanager
 def left_as_found(model: Callable[..., Any], device: torch.device | None = None) -> Iterator[None]:
@@ -50,10 +52,3 @@ def left_as_found(model: Callable[..., Any], device: torch.device | None = None)
         finally:
             for module in training:
                 module.training = True
-
-
-def kept_random_state(device: torch.device | None) -> Any:
-    """A context that gives the random state of the CPU and of `device` back as it was."""
-    if device is None or device.type == "cpu":
-        return torch.random.fork_rng(devices=[])
-    return torch.random.fork_rng(devices=[device], device_type=device.type)

@@ -1,0 +1,52 @@
+"""The global random states: kept as they were, and seeded for what draws from them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def kept_random_state(device: torch.device | None) -> Any:
+    """A context that gives torch's random state of the CPU and of `device` back as it was."""
+    if device is None or device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device], device_type=device.type)
+
+
+@contextmanager
+def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[None]:
+    """Seed what others draw from: the generators of Python, numpy and torch; then put them back.
+
+    Args:
+        seed: of all of them; None to go on from where they are.
+        device: whose generator is seeded beside the CPU's.
+
+    Example:
+        >>> before = random.getstate()
+        >>> with seeded(0):
+        ...     first = random.random(), torch.rand(()).item()
+        >>> with seeded(0):
+        ...     first == (random.random(), torch.rand(()).item())
+        True
+        >>> random.getstate() == before
+        True
+    """
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - hosts draw from it
+    with kept_random_state(device):
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            # Not torch.manual_seed, which would reseed every accelerator too.
+            torch.default_generator.manual_seed(seed)
+            if device is not None and device.type != "cpu":
+                torch.get_device_module(device).manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
