@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -59,6 +59,7 @@ def test_on_linear_models_the_attack_finds_the_worst_margin(box, data):
             assert found.margin[row].item() == pytest.approx(worst)
 
 
+@settings(max_examples=10)
 @given(boxes(3), st.integers(0, 5), st.sampled_from([None, 1, 2, 3]))
 def test_points_lie_in_their_boxes_and_show_what_is_said(box, seed, batch_size):
     x, lower, upper = box

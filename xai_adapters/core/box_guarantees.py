@@ -156,7 +156,13 @@ def box_guarantees(
     if method is not None:
         try:
             certifier = Certifier(
-                model, x, decision.target, method=method, output=output, threshold=threshold
+                model,
+                x,
+                decision.target,
+                method=method,
+                output=output,
+                threshold=threshold,
+                internal_batch_size=internal_batch_size or 256,
             )
             certified = certifier.scale(lower, upper, n_halvings=n_halvings)
         except NotApplicableError as error:

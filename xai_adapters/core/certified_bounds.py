@@ -86,7 +86,7 @@ class Certifier:
         method: Method = "crown",
         output: OutputKind = "auto",
         threshold: float | None = None,
-        internal_batch_size: int = 1024,
+        internal_batch_size: int = 256,
     ) -> None:
         if method not in get_args(Method):
             raise InvalidInputError(
@@ -166,20 +166,27 @@ class Certifier:
         for block, low, high in zip(
             *(each.split(self._batch_size) for each in (rows, lower, upper)), strict=True
         ):
-            intervals = self._intervals(Interval(low.to(DOUBLE), high.to(DOUBLE)))
+            box = Interval(low.to(DOUBLE), high.to(DOUBLE))
+            intervals = self._intervals(box, tighten=self._method == "crown")
             coefficients, constant = self._folded(block, intervals[-1])
-            found.append(self._lowest(intervals, coefficients, constant).amin(dim=1))
+            at_once = max(1, self._batch_size // len(block))
+            rivals = zip(
+                coefficients.split(at_once, dim=1), constant.split(at_once, dim=1), strict=True
+            )
+            found.append(
+                torch.cat([self._lowest(intervals, *some) for some in rivals], dim=1).amin(dim=1)
+            )
         return torch.cat(found)
 
-    def _intervals(self, box: Interval) -> list[Interval]:
+    def _intervals(self, box: Interval, *, tighten: bool) -> list[Interval]:
         """Bounds of the input and of every step."""
         steps = self._network.steps
         found = [box]
         for number, step in enumerate(steps, start=1):
             found.append(step.layer.interval(*(found[each] for each in step.inputs)))
             users = [type(other.layer) for other in steps if number in other.inputs]
-            # What comes from an activation is as tight as what went in; a first affine layer is.
-            if self._method != "crown" or isinstance(step.layer, (Relu, MaxPool)):
+            # Intervals are exact behind the input, and behind an activation as tight as before it.
+            if not tighten or step.inputs == (0,) or isinstance(step.layer, (Relu, MaxPool)):
                 continue
             if MaxPool in users:
                 found[-1] = self._tightened(
@@ -224,7 +231,8 @@ class Certifier:
             # So that a softmax or sigmoid keeps the order as it is computed.
             room = 32 * torch.finfo(self._x.dtype).eps / torch.minimum(middle, 1 - middle)
             constant = constant - room
-        return coefficients.view(*coefficients.shape[:2], *scores.lower.shape[1:]), constant
+        shape = coefficients.shape[:2]
+        return coefficients.view(*shape, *scores.lower.shape[1:]), constant.expand(shape)
 
     def _lowest(self, intervals: list[Interval], coefficients: Tensor, constant: Tensor) -> Tensor:
         """Lower bounds (n, R) of A z + constant for the last bounded step z."""
@@ -259,7 +267,7 @@ class Certifier:
         point = self._x.to(DOUBLE)
         outputs = self._decision.outputs.to(DOUBLE)
         for rows in torch.arange(len(point), device=point.device).split(self._batch_size):
-            scores = self._intervals(Interval(point[rows], point[rows]))[-1]
+            scores = self._intervals(Interval(point[rows], point[rows]), tighten=False)[-1]
             lower, upper = (end.reshape(outputs[rows].shape) for end in scores)
             if self._network.ending == "none":
                 holds = (lower <= outputs[rows]) & (outputs[rows] <= upper)
