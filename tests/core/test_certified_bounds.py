@@ -382,6 +382,27 @@ class Offset(nn.Module):
         return x + 1
 
 
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("relu", torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu + x
+
+
+class OverLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x], dim=-1)
+
+
+class Switching(nn.Module):
+    """In training it does something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training else x.relu()
+
+
 class InPlace(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -403,9 +424,10 @@ def without_statistics() -> nn.Module:
 UNKNOWN = {
     "an activation": (lambda: nn.GELU(), r"layer '1\.0' \(GELU\)"),
     "a function": (lambda: Offset(), r"layer '1\.0\.add' \(add\(\)\): only layers"),
-    "rows mixed": (lambda: Reshaping(), r"'1\.0\.flatten' \(flatten\(\)\): it mixes rows"),
+    "rows mixed": (lambda: Reshaping(), r"'1\.0\.flatten' \(flatten\(\)\): dim=0 may mix"),
     "a condition": (lambda: Branching(), "cannot be followed layer by layer"),
-    "two results": (lambda: nn.Sequential(), None),
+    "a buffer": (Scaled, r"'1\.0\.relu' \(a tensor\): weights are known inside"),
+    "the last dimension": (OverLast, r"'1\.0\.cat' \(cat\(\)\): dim=-1 may mix rows"),
     "a subclass": (lambda: Doubled(8, 8), r"layer '1\.0.*' \("),
     "softmax inside": (lambda: nn.Softmax(dim=1), r"\(Softmax\): bounds .* at the end"),
     "statistics of the batch": (without_statistics, "depends on its batch"),
@@ -423,11 +445,30 @@ def test_layers_without_bounds_are_named_with_their_place(name):
     make, message = UNKNOWN[name]
     network = nn.Sequential(nn.Linear(2, 8), nn.Sequential(make()), nn.Linear(8, 2)).eval()
     x = torch.zeros(3, 2)
-    if message is None:
-        Certifier(network, x)
-        return
     with pytest.raises(NotApplicableError, match=message):
         Certifier(network, x)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Linear(2, 1), nn.Softmax(dim=1)),
+        nn.Sequential(nn.Linear(2, 3), nn.Sigmoid()),
+    ],
+)
+def test_endings_that_say_something_else_are_refused(network):
+    with pytest.raises(NotApplicableError, match="of a softmax at the end there are at least two"):
+        Certifier(network, torch.zeros(1, 2))
+
+
+def test_what_a_network_does_in_training_is_not_looked_at():
+    network = nn.Sequential(nn.Linear(1, 1), Switching(), nn.Linear(1, 1)).train()
+    for layer, bias in ((network[0], 0.0), (network[2], 0.5)):
+        layer.weight.data, layer.bias.data = torch.ones(1, 1), torch.full((1,), bias)
+    x = torch.zeros(1, 1)
+    # relu(x) + 0.5, which is never below 0.5.
+    assert certified_scale(network, x, x - 9, x + 9, output="logits").item() == 1
+    assert network.training
 
 
 def test_several_results_and_no_module_are_refused():

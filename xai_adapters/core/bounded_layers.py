@@ -232,7 +232,7 @@ class Concatenate:
     """Units side by side.
 
     Args:
-        dim: along which dimension, counting the rows' as 0.
+        dim: along which dimension, at least 1, as 0 is that of the rows.
     """
 
     dim: int
@@ -243,13 +243,10 @@ class Concatenate:
 
     def back(self, coefficients: Tensor, *inputs: Interval) -> Backward:
         """Each input gets its own coefficients."""
-        # Coefficients have one dimension more, behind the rows.
-        dim = self.dim + 1 if self.dim > 0 else self.dim
         sizes = [x.lower.shape[self.dim] for x in inputs]
-        return (
-            list(coefficients.split(sizes, dim=dim)),
-            coefficients.new_zeros(coefficients.shape[:2]),
-        )
+        # Coefficients have one dimension more, behind the rows.
+        parts = coefficients.split(sizes, dim=self.dim + 1)
+        return list(parts), coefficients.new_zeros(coefficients.shape[:2])
 
 
 def _chord(x: Interval, floor: Tensor) -> tuple[Tensor, Tensor]:

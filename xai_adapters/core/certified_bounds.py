@@ -102,8 +102,8 @@ class Certifier:
                 f"are {x.dtype}"
             )
         self._x, self._method, self._batch_size = x.detach(), method, internal_batch_size
-        self._network = trace(network, x.dtype)
         with left_as_found(network, x.device):
+            self._network = trace(network, x.dtype)
             self._decision = Decision(
                 network,
                 self._x,
@@ -113,6 +113,12 @@ class Certifier:
                 batch_size=internal_batch_size,
             )
         self.target = self._decision.target
+        single = self._decision.outputs.shape[1] == 1
+        if (self._network.ending == "sigmoid") != single and self._network.ending != "none":
+            raise NotApplicableError(
+                "cannot be certified: of a softmax at the end there are at least two classes, of a "
+                "sigmoid there is one output"
+            )
         self._compare_with_outputs()
 
     def margin(self, lower: Tensor, upper: Tensor) -> Tensor:
@@ -198,7 +204,7 @@ class Certifier:
 
     def _tightened(self, intervals: list[Interval], wanted: Tensor) -> Interval:
         """Bounds of the last step, better where `wanted` (n, ...): its units followed back."""
-        lower, upper = (end.flatten(1) for end in intervals[-1])
+        lower, upper = (end.flatten(1).clone() for end in intervals[-1])
         wanted = wanted.flatten(1)
         shape = intervals[-1].lower.shape
         units = wanted.any(dim=0).nonzero()[:, 0]
@@ -226,7 +232,7 @@ class Certifier:
             rivals = torch.arange(n_outputs - 1, device=rows.device).expand(len(rows), -1)
             rivals = rivals + (rivals >= target)
             coefficients, constant = every[target] - every[rivals], every.new_zeros(())
-            middle = torch.full_like(middle, 0.5)
+            middle = middle.new_tensor(0.5)
         if self._network.ending != "none":
             # So that a softmax or sigmoid keeps the order as it is computed.
             room = 32 * torch.finfo(self._x.dtype).eps / torch.minimum(middle, 1 - middle)
@@ -237,7 +243,7 @@ class Certifier:
     def _lowest(self, intervals: list[Interval], coefficients: Tensor, constant: Tensor) -> Tensor:
         """Lower bounds (n, R) of A z + constant for the last bounded step z."""
         pending = {len(intervals) - 1: coefficients}
-        best = constant + intervals[-1].lowest(coefficients)
+        best = rounded_down(constant + intervals[-1].lowest(coefficients))
         for number in range(len(intervals) - 1, 0, -1):
             if number not in pending:
                 continue

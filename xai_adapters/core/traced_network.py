@@ -119,6 +119,8 @@ def _layer(node: fx.Node, root: nn.Module, precision: Precision) -> Layer:
         if node.op == "call_module":
             module = root.get_submodule(str(node.target))
             return _LAYERS[type(module)](module, precision)
+        if node.op == "get_attr":
+            raise _UnknownFormError("weights are known inside of layers alone")
         make = _FUNCTIONS[node.target]
         # The tensors are the steps that feed this one; what else is given says what it does.
         given = [each for each in node.args if not isinstance(each, (fx.Node, list, tuple))]
@@ -143,7 +145,7 @@ def _inputs(node: fx.Node) -> list[fx.Node]:
 
 
 def _path(node: fx.Node) -> str:
-    if node.op == "call_module":
+    if node.op in ("call_module", "get_attr"):
         return str(node.target)
     # The module whose forward calls the function.
     stack = list(node.meta.get("nn_module_stack", {}).values())
@@ -154,6 +156,8 @@ def _path(node: fx.Node) -> str:
 def _unknown(node: fx.Node, root: nn.Module, why: str = "") -> NotApplicableError:
     if node.op == "call_module":
         what = type(root.get_submodule(str(node.target))).__name__
+    elif node.op == "get_attr":
+        what = "a tensor"
     else:
         what = f"{getattr(node.target, '__name__', node.target)}()"
     reason = why or "no bounds are known for it"
@@ -270,8 +274,9 @@ def _mean(precision: Precision, dim: Any = None, keepdim: bool = False) -> Layer
 
 def _dims(dim: Any) -> tuple[int, ...]:
     dims = tuple(dim) if isinstance(dim, (list, tuple)) else (dim,)
-    if not all(isinstance(each, int) and each != 0 for each in dims):
-        raise _UnknownFormError("it mixes rows")
+    # Counted from the end it may be the rows' own, depending on how many there are.
+    if not all(isinstance(each, int) and each > 0 for each in dims):
+        raise _UnknownFormError(f"dim={dim} may mix rows; say which dimension behind that of rows")
     return dims
 
 
@@ -310,8 +315,7 @@ def _moved(apply: Callable[[Tensor], Tensor], precision: Precision) -> Layer:
 
 
 def _flatten(precision: Precision, start_dim: int = 0, end_dim: int = -1) -> Layer:
-    if start_dim == 0:
-        raise _UnknownFormError("it mixes rows")
+    _dims(start_dim)
     return _moved(lambda x: x.flatten(start_dim, end_dim), precision)
 
 
@@ -330,9 +334,7 @@ def _add(precision: Precision, *given: Any) -> Layer:
 
 
 def _concatenate(precision: Precision, dim: int = 0) -> Layer:
-    if dim == 0:
-        raise _UnknownFormError("it mixes rows")
-    return Concatenate(dim)
+    return Concatenate(*_dims(dim))
 
 
 _LAYERS: dict[type[nn.Module], Callable[[Any, Precision], Layer]] = {
