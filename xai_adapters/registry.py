@@ -322,7 +322,7 @@ _BUILT_IN = {
     **_in(
         "random_masks",
         ExplainerEntry(
-            "rise", "RISE, 4,000 random masks of the mask's value", "rise", "mask", block_size=10
+            "rise", "RISE, 4,000 random masks of the mask's value", "rise", "mask", block_size=1
         ),
     ),
     **_in(
