@@ -144,7 +144,7 @@ def points_of(low: Tensor, high: Tensor, seed: int = 0) -> Tensor:
     return torch.minimum(torch.maximum(low + t * (high - low), low), high)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(problems(), st.sampled_from(METHODS))
 def test_no_point_of_a_box_is_below_its_bound(problem, method):
     network, x, lower, upper = problem
@@ -158,7 +158,7 @@ def test_no_point_of_a_box_is_below_its_bound(problem, method):
         assert (margins(network, points, target) >= bound[row]).all()
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(problems())
 def test_crown_is_never_looser_than_intervals(problem):
     network, x, lower, upper = problem

@@ -32,11 +32,11 @@ TARGET = torch.tensor([1, 0])
 
 
 def test_rise_is_the_mean_of_masks_by_probability(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(random_masks, "_N_MASKS", 128)
+    monkeypatch.setattr(random_masks, "_N_MASKS", 100)
     model = OnePixel((4, 5))
     found = random_masks.rise(subject(model, IMAGES, seed=3)).explain(IMAGES, TARGET)
     generator = Generator().manual_seed(3)
-    masks = [random_masks._masks(64, 9, 11, generator) for _ in range(2)]
+    masks = [random_masks._masks(50, 9, 11, generator) for _ in range(2)]
     for row, target in enumerate(TARGET.tolist()):
         total, seen = torch.zeros(9, 11), torch.zeros(9, 11)
         for mask in torch.cat(masks)[:, 0]:

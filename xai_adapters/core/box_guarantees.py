@@ -40,7 +40,7 @@ class BoxGuarantees:
     sampled: Tensor
     sampled_mass: float
     confidence: float
-    attacked: Tensor
+    attacked: Tensor | None
     certified: Tensor | None
     uncertified_because: str | None
 
@@ -69,7 +69,7 @@ def box_guarantees(
     be neither sampled nor attacked away.
 
     Args:
-        model: differentiable; gives (m, K) class outputs, (m, 1) or (m,) numbers, for (m, ...).
+        model: gives (m, K) class outputs, (m, 1) or (m,) numbers, for (m, ...).
         x: (n, ...) rows.
         lower: (n, ...) lower ends of the boxes, in the type of `x`.
         upper: (n, ...) upper ends.
@@ -88,8 +88,7 @@ def box_guarantees(
 
     Raises:
         InvalidInputError: for boxes that do not lie around their rows, or a bad target or setting.
-        PredictorError: if the model has no gradient, returns NaN at a row, or not one row of
-            outputs for each row.
+        PredictorError: if the model returns NaN at a row, or not one row of outputs for each row.
 
     Example:
         >>> network = torch.nn.Linear(2, 2)
@@ -169,12 +168,19 @@ def box_guarantees(
             reason = str(error)
     with left_as_found(model, x.device):
         sampled = largest_safe_scale(sample_violates, len(x), n_rounds, x.device)
+        with torch.enable_grad():
+            probe = decision.scores(
+                x[:1].clone().requires_grad_(), torch.zeros_like(decision.target[:1])
+            )
+    attacked = None
+    if probe.requires_grad:
+        attacked = largest_safe_scale(attack_violates, len(x), n_rounds, x.device)
     return BoxGuarantees(
         target=decision.target,
         sampled=sampled,
         sampled_mass=violating_mass(n_draws, n_rounds, confidence),
         confidence=confidence,
-        attacked=largest_safe_scale(attack_violates, len(x), n_rounds, x.device),
+        attacked=attacked,
         certified=certified,
         uncertified_because=reason if certified is None else None,
     )

@@ -13,7 +13,7 @@ _N_MASKS = 4_000
 _SHOWN = 0.5
 # Cells along a side of a mask; small images have one a pixel.
 _CELLS, _SMALL = 7, 14
-_BATCH = 64
+_BATCH = 50
 
 
 def rise(subject: Subject) -> Explainer:
@@ -33,7 +33,7 @@ def rise(subject: Subject) -> Explainer:
         height, width = rows.shape[-2:]
         scores = rows.new_zeros(len(rows), 1, height, width)
         seen = torch.zeros_like(scores[0])
-        for _ in range(-(-_N_MASKS // _BATCH)):
+        for _ in range(_N_MASKS // _BATCH):
             masks = _masks(_BATCH, height, width, generator).to(rows)
             seen = seen + masks.sum(dim=0)
             for row, image in enumerate(rows):
