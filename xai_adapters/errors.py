@@ -48,6 +48,10 @@ class FitWarning(UserWarning):
     """An explainer was fitted, but not well; the message names the cure."""
 
 
+class BoxWarning(UserWarning):
+    """A box is not what it should be; the message says of which rows and why."""
+
+
 class UnknownNameError(XaiAdaptersError, ValueError):
     """A name that is not registered, with the nearest one that is."""
 

@@ -31,54 +31,71 @@ def problems(draw):
         draw(st.lists(st.integers(0, max(n_classes, 2) - 1), min_size=n_rows, max_size=n_rows))
     )
     width = draw(matrices(n_rows, N_FEATURES)).abs() / 2
-    draws = torch.empty(N_DRAWS, N_FEATURES, dtype=torch.float64).uniform_(-1, 1, generator=seed)
+    draws = torch.empty(N_DRAWS, N_FEATURES, dtype=torch.float64).uniform_(generator=seed)
     return lambda x: torch.tanh(x @ first) @ second, rows, target, width, draws
 
 
-def plain_hinge(model, row, c, width, draws):
-    """Proposition 3.1's sum over classes, averaged over draws, and the share of violations."""
+def plain_hinge(model, row, c, width, draws, on, over):
+    """Proposition 3.1's hinges over classes, averaged over draws, and the share of violations."""
     total, violations = 0.0, 0
     for t in draws:
-        point = torch.stack([row[i] + t[i] * width[i] for i in range(len(row))])
+        point = torch.stack([row[i] + (2 * t[i] - 1) * width[i] for i in range(len(row))])
         logits = model(point[None])[0]
         if len(logits) == 1:
-            p = [1 / (1 + logits[0].exp()), 1 / (1 + (-logits[0]).exp())]
-        else:
-            p = [z.exp() / logits.exp().sum() for z in logits]
-        hinges = [torch.clamp(p[j] - p[c], min=0) for j in range(len(p)) if j != c]
-        total = total + sum(hinges)
+            logits = torch.stack((0 * logits[0], logits[0]))
+        p = list(logits) if on == "logits" else [z.exp() / logits.exp().sum() for z in logits]
+        hinges = [torch.relu(p[j] - p[c]) for j in range(len(p)) if j != c]
+        total = total + {"sum": sum(hinges), "mean": sum(hinges) / len(p), "max": max(hinges)}[over]
         violations += any(h > 0 for h in hinges)
     return total / len(draws), violations / len(draws)
 
 
-@given(problems(), st.sampled_from([None, 1, 2, 4, 7]))
-def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_size):
+@given(
+    problems(),
+    st.sampled_from([None, 1, 2, 4, 7]),
+    st.sampled_from(["probabilities", "logits"]),
+    st.sampled_from(["sum", "mean", "max"]),
+)
+def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_size, on, over):
     model, rows, target, width, draws = problem
-    hinge = ExpectedHinge(model, rows, target, output="logits", batch_size=batch_size)
-    slope = torch.full_like(width, torch.nan)
-    found, violations = hinge.estimate(torch.arange(len(rows)), width, draws, slope)
-    again, _ = hinge.estimate(torch.arange(len(rows)), width, draws)
-    assert torch.allclose(found, again)
+    hinge = ExpectedHinge(
+        model, rows, target, output="logits", batch_size=batch_size, on=on, over_classes=over
+    )
+    every, sides = torch.arange(len(rows)), width[:, None]
+    again = hinge.estimate(every, sides, draws)
+    # Both ways to a slope: through all points at once, and through those that violate.
+    for _ in range(2):
+        slope = torch.full_like(sides, torch.nan)
+        found = hinge.estimate(every, sides, draws, slope)
+        assert torch.allclose(found.hinge, again.hinge)
+        assert not found.undefined.any()
+        for row in range(len(rows)):
+            w = width[row].clone().requires_grad_()
+            wanted, rate = plain_hinge(model, rows[row], int(target[row]), w, draws, on, over)
+            # Without a violation the plain sum is a constant.
+            (gradient,) = torch.autograd.grad(wanted + 0 * w.sum(), w)
+            assert found.hinge[row].item() == pytest.approx(wanted.item(), abs=1e-12)
+            assert found.violation_rate[row].item() == pytest.approx(rate)
+            assert slope[row, 0].tolist() == pytest.approx(gradient.tolist(), abs=1e-12)
+
+
+@given(problems())
+def test_summed_over_classes_the_hinge_of_probabilities_is_at_most_1(problem):
+    model, rows, target, width, draws = problem
+    hinge = ExpectedHinge(model, rows, target, output="logits")
+    found = hinge.estimate(torch.arange(len(rows)), width[:, None], draws).hinge
     assert ((found >= 0) & (found <= 1)).all()
-    for row in range(len(rows)):
-        w = width[row].clone().requires_grad_()
-        wanted, rate = plain_hinge(model, rows[row], int(target[row]), w, draws)
-        # Without a violation the plain sum is a constant.
-        (gradient,) = torch.autograd.grad(wanted + 0 * w.sum(), w)
-        assert found[row].item() == pytest.approx(wanted.item(), abs=1e-12)
-        assert violations[row].item() == pytest.approx(rate)
-        assert slope[row].tolist() == pytest.approx(gradient.tolist(), abs=1e-12)
 
 
 @given(problems())
 def test_some_rows_in_any_order_keep_their_class_and_their_reading(problem):
     model, rows, target, width, draws = problem
     hinge = ExpectedHinge(model, rows, target)
-    every = hinge.estimate(torch.arange(len(rows)), width, draws)
+    every = hinge.estimate(torch.arange(len(rows)), width[:, None], draws)
     order = torch.arange(len(rows)).flip(0)[: max(1, len(rows) - 1)]
-    some = hinge.estimate(order, width[order], draws)
-    for whole, part in zip(every, some, strict=True):
-        assert torch.allclose(whole[order], part)
+    some = hinge.estimate(order, width[order][:, None], draws)
+    assert torch.allclose(every.hinge[order], some.hinge)
+    assert torch.allclose(every.violation_rate[order], some.violation_rate)
 
 
 @given(problems())
@@ -106,7 +123,7 @@ def test_each_row_keeps_its_own_data():
 
     hinge = ExpectedHinge(model, rows, row_data=(offset,), batch_size=4)
     assert hinge.target.tolist() == [0, 1, 1]
-    hinge.estimate(torch.tensor([2, 0]), torch.zeros(2, 1), torch.zeros(2, 1))
+    hinge.estimate(torch.tensor([2, 0]), torch.zeros(2, 1, 1), torch.zeros(2, 1))
     assert seen[-1] == [2.0, 2.0, -1.0, -1.0]
 
 
@@ -137,10 +154,10 @@ def test_models_that_do_not_answer_are_named(name):
 
 def test_a_model_without_a_gradient_is_named():
     hinge = ExpectedHinge(lambda x: two_scores(x.detach()), torch.ones(2, 1))
-    rows, width, draws = torch.arange(2), torch.ones(2, 1), torch.ones(3, 1)
-    hinge.estimate(rows, width, draws)
+    rows, width, draws = torch.arange(2), torch.full((2, 1, 1), 3.0), torch.zeros(3, 1)
+    assert hinge.estimate(rows, width, draws).violation_rate.tolist() == [1, 1]
     with pytest.raises(PredictorError, match="no gradient with respect to the rows"):
-        hinge.estimate(rows, width, draws, torch.zeros(2, 1))
+        hinge.estimate(rows, width, draws, torch.zeros(2, 1, 1))
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from xai_adapters.core.expected_hinge import ExpectedHinge
+from xai_adapters.core.box_draws import DrawsName, box_draws, check_draws
+from xai_adapters.core.box_shapes import BoxShape, Range, ShapeName, box_shape, check_shape
+from xai_adapters.core.expected_hinge import ExpectedHinge, HingeOn, OverClasses, check_hinge
+from xai_adapters.core.faster_model import check_autocast, faster_model
 from xai_adapters.core.feature_groups import FeatureGroups
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind, check_output_kind
 from xai_adapters.core.progress import progress
+from xai_adapters.core.row_optimizer import (
+    Optimizer,
+    RowOptimizer,
+    Schedule,
+    check_optimizer,
+)
 from xai_adapters.core.rows import require_finite
-from xai_adapters.errors import InvalidInputError
+from xai_adapters.errors import BoxWarning, InvalidInputError
 
-OptimizerName = Literal["adam", "rmsprop", "sgd"]
-_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "rmsprop": torch.optim.RMSprop,
-    "sgd": torch.optim.SGD,
-}
+# Numbers in the points that are worked on at once: a network's activations are ten times as many.
+_CACHED = 500_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,11 @@ class Box:
 
     Attributes:
         width: (n, ...) half the box's side in each feature, w of Problem 2.1, in [0, C], shaped
-            like the rows, float32 or wider. Wide means irrelevant to the decision.
+            like the rows, float32 or wider. Wide means irrelevant to the decision. Of an
+            asymmetric box the mean of the widths down and up, of a directed one the share of the
+            way to the baseline, of a masked one the probability of the baseline.
+        lower: (n, ...) the box's lower end in each feature, within the data's range.
+        upper: (n, ...) its upper end.
         target: (n,) the class that is kept.
         n_steps: (n,) steps taken until the row stopped.
         converged: (n,) whether the row stopped because its objective no longer improved.
@@ -39,14 +48,19 @@ class Box:
         violation_rate: (n,) share of fresh uniform draws from the box with another class. It is an
             estimate from `n_check_draws` draws, not a guarantee. 1 for a row whose target is not
             its class: no box around it keeps the target.
+        history: (n, n_steps) the objective in each step, on that step's draws; NaN after the row
+            stopped.
     """
 
     width: Tensor
+    lower: Tensor
+    upper: Tensor
     target: Tensor
     n_steps: Tensor
     converged: Tensor
     objective: Tensor
     violation_rate: Tensor
+    history: Tensor
 
     def scores(self) -> Tensor:
         """Relevance (n, ...) of each feature: the row's largest width minus the feature's own.
@@ -71,16 +85,36 @@ class InvariantBox:
     where 10 gives boxes too small to tell pixels apart, and 10 for ten, where 0.1 gives boxes that
     half of their points leave.
 
+    The defaults reach the objective of the authors' settings, `optimizer="adam"`, `step_size=0.01`,
+    `schedule="constant"`, `n_steps=500`, `n_draws=32`, in 150 steps with fewer violations: what
+    limits the search is the noise of the few draws that leave the class, and most draws, which do
+    not, cost no way back through the model.
+
     Rows are solved together but do not influence each other: they share one draw of t in each
     step, each has its own stopping, and the optimisers work element by element.
 
     Ikeno and Hara, "Maximizing Invariant Data Perturbation with Stochastic Optimization", 2018.
 
     Args:
-        max_width: C, one number or a tensor that broadcasts against a row.
-        penalty: weight of the summed hinge; by default 100 / K.
-        optimizer: "adam", "rmsprop" or "sgd".
-        step_size: of the optimiser, in the features' unit.
+        max_width: C, one number or a tensor that broadcasts against a row; for directed and masked
+            boxes, whose widths are shares, at most 1.
+        shape: "symmetric", [x - w, x + w]; "asymmetric", with widths of their own down and up
+            (Hara et al. 2018); "directed", x + t * w * (baseline - x) with t in [0, 1]; "masked",
+            each feature at x or, with probability w, at the baseline.
+        bounds: the data's range, a lower and an upper value (numbers, or tensors that broadcast
+            against the rows), beyond which no box reaches: (0, 1) for images.
+        penalty: weight of the hinge; by default 100 / K.
+        hinge_on: what f is, "probabilities" or "logits".
+        over_classes: "sum" as above, "mean" over all K classes, or "max" for the worst one.
+        draws: "uniform" t, as in the paper; "antithetic" pairs t and -t; "sobol" points; "corners"
+            of the box; "adversarial" for the corners that hurt most, one for each of the likeliest
+            other classes, each moved on in every step to where the sign of its gradient points:
+            the worst case that Problem 2.1 asks for. With these use `hinge_on="logits"`.
+        optimizer: "adam", "rmsprop", "sgd", or a class of `torch.optim` that works element by
+            element.
+        step_size: of the optimiser's first step, in the features' unit.
+        schedule: how it falls: "constant", "linear" or "cosine" to 0, or a function of the share
+            of the steps taken that gives a factor.
         n_steps: steps at most.
         n_draws: M, draws of t in a step.
         tolerance: a row stops when over `patience` steps its objective rose by less than this;
@@ -89,8 +123,13 @@ class InvariantBox:
         output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
         threshold: for a model with one output, the value that separates its two classes.
         n_check_draws: fresh draws for `objective` and `violation_rate`.
-        internal_batch_size: rows the model sees at once (each row counts `n_draws` times); it
-            bounds memory and does not change the result.
+        internal_batch_size: points the model sees at once (each row counts `n_draws` times); it
+            bounds memory and does not change the result. By default as many as a processor's
+            caches hold, or on an accelerator all.
+        autocast: a 16-bit float for the model's products, on accelerators; draws, widths and
+            classes are compared in at least 32 bits all the same.
+        channels_last: hand images over in that memory format.
+        compiled: let `torch.compile` have the model.
         seed: of the draws.
         show_progress: show a bar on standard error.
 
@@ -99,32 +138,45 @@ class InvariantBox:
         >>> box = InvariantBox().solve(model, torch.tensor([[0.5, 0.5]]))
         >>> bool(box.width[0, 0] < 0.7), box.width[0, 1].item()
         (True, 1.0)
+        >>> towards_0 = InvariantBox(shape="directed", bounds=(0, 1))
+        >>> box = towards_0.solve(model, torch.tensor([[0.5, 0.5]]), baseline=0.0)
+        >>> bool(box.lower[0, 0] >= 0), box.upper.tolist()
+        (True, [[0.5, 0.5]])
     """
 
     def __init__(
         self,
         *,
         max_width: float | Tensor = 1.0,
+        shape: ShapeName = "symmetric",
+        bounds: Range | None = None,
         penalty: float | None = None,
-        optimizer: OptimizerName = "adam",
-        step_size: float = 1e-2,
-        n_steps: int = 500,
-        n_draws: int = 32,
+        hinge_on: HingeOn = "probabilities",
+        over_classes: OverClasses = "sum",
+        draws: DrawsName = "uniform",
+        optimizer: Optimizer = "rmsprop",
+        step_size: float = 0.03,
+        schedule: Schedule = "linear",
+        n_steps: int = 150,
+        n_draws: int = 96,
         tolerance: float = 1e-3,
-        patience: int = 100,
+        patience: int = 50,
         output: OutputKind = "auto",
         threshold: float | None = None,
         n_check_draws: int = 128,
         internal_batch_size: int | None = None,
+        autocast: torch.dtype | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
         seed: int = 0,
         show_progress: bool = False,
     ) -> None:
         check_output_kind(output)
-        if optimizer not in _OPTIMIZERS:
-            raise InvalidInputError(
-                f"optimizer must be one of {', '.join(get_args(OptimizerName))}; it is "
-                f"{optimizer!r}"
-            )
+        check_shape(shape)
+        check_hinge(hinge_on, over_classes)
+        check_draws(draws)
+        check_optimizer(optimizer, schedule)
+        check_autocast(autocast)
         for name, value, allowed in (
             ("max_width", max_width, bool((torch.as_tensor(max_width) > 0).all())),
             ("penalty", penalty, penalty is None or penalty >= 0),
@@ -142,10 +194,25 @@ class InvariantBox:
         ):
             if not allowed:
                 raise InvalidInputError(f"{name} cannot be {value!r}")
+        if shape in ("directed", "masked") and (torch.as_tensor(max_width) > 1).any():
+            raise InvalidInputError(
+                f"max_width cannot be {max_width!r} for the shape '{shape}', whose widths are "
+                "shares of the way to the baseline"
+            )
+        if shape == "masked" and draws in ("corners", "adversarial"):
+            raise InvalidInputError(
+                f"a masked box has corners only; with draws={draws!r} all masks would be the same"
+            )
         self.max_width = max_width
+        self.shape = shape
+        self.bounds = bounds
         self.penalty = penalty
+        self.hinge_on = hinge_on
+        self.over_classes = over_classes
+        self.draws = draws
         self.optimizer = optimizer
         self.step_size = step_size
+        self.schedule = schedule
         self.n_steps = n_steps
         self.n_draws = n_draws
         self.tolerance = tolerance
@@ -154,6 +221,9 @@ class InvariantBox:
         self.threshold = threshold
         self.n_check_draws = n_check_draws
         self.internal_batch_size = internal_batch_size
+        self.autocast = autocast
+        self.channels_last = channels_last
+        self.compiled = compiled
         self.seed = seed
         self.show_progress = show_progress
 
@@ -163,6 +233,7 @@ class InvariantBox:
         x: Tensor,
         target: Tensor | None = None,
         *,
+        baseline: float | Tensor | None = None,
         row_data: tuple[Tensor, ...] = (),
         tied: Tensor | None = None,
     ) -> Box:
@@ -174,6 +245,8 @@ class InvariantBox:
             x: (n, ...) rows.
             target: (n,) the class to keep; by default the model's own class of each row. Around a
                 row of another class no box keeps it: its widths are 0.
+            baseline: where a directed or masked box leads, a number or a tensor that broadcasts
+                against the rows.
             row_data: tensors with one entry a row, handed to the model behind the rows, each
                 entry beside its row's copies.
             tied: integers from 0 that broadcast against the rows; within a row, features with
@@ -183,8 +256,13 @@ class InvariantBox:
             Widths with how they were reached, on the rows' device.
 
         Raises:
-            InvalidInputError: for rows that are empty or not finite floats, or a bad target.
+            InvalidInputError: for rows that are empty or not finite floats, or a target, baseline,
+                bounds or `tied` that do not fit them.
             PredictorError: if the model returns NaN or not one row of outputs for each row.
+
+        Warns:
+            BoxWarning: if a target is not its row's class, a row's largest outputs are equal, or
+                the model answers NaN inside a box.
         """
         if not x.is_floating_point():
             raise InvalidInputError(f"rows must be floating point to be perturbed; got {x.dtype}")
@@ -197,102 +275,139 @@ class InvariantBox:
         require_finite(x, "x")
         x = x.detach()
         groups = None if tied is None else FeatureGroups(tied, x)
+        shape = box_shape(self.shape, x, self.bounds, baseline)
         with left_as_found(model, x.device):
             hinge = ExpectedHinge(
-                model,
+                faster_model(
+                    model,
+                    autocast=self.autocast,
+                    channels_last=self.channels_last,
+                    compiled=self.compiled,
+                ),
                 x,
                 target,
+                shape=shape,
                 row_data=row_data,
                 output=self.output,
                 threshold=self.threshold,
-                batch_size=self.internal_batch_size,
+                on=self.hinge_on,
+                over_classes=self.over_classes,
+                batch_size=self.internal_batch_size or _cached(x),
             )
-            width, n_steps, converged = self._search(hinge, x, groups)
+            search = self._search(hinge, shape, groups)
             # Draws of their own: how many the search took depends on the slowest row.
-            draws = self._draw(self.n_check_draws, width, self._generator(1, x))
+            fresh = box_draws("uniform", self.n_check_draws, shape.x, 2 * self.seed + 1)()
             every = torch.arange(len(x), device=x.device)
-            excess, violation_rate = hinge.estimate(every, width, draws)
+            found = hinge.estimate(every, search.width, fresh)
+            lower, upper = shape.ends(every, search.width)
+        _warn_of(hinge, search.undefined | found.undefined)
+        width = search.width.mean(dim=1)
         return Box(
             width=width,
+            lower=lower,
+            upper=upper,
             target=hinge.target,
-            n_steps=n_steps,
-            converged=converged,
-            objective=width.flatten(1).mean(dim=1) - self._weight(hinge) * excess,
-            violation_rate=violation_rate,
+            n_steps=search.n_steps,
+            converged=search.converged,
+            objective=width.flatten(1).mean(dim=1) - self._weight(hinge) * found.hinge,
+            violation_rate=found.violation_rate,
+            history=search.history,
         )
 
     def _search(
-        self, hinge: ExpectedHinge, x: Tensor, groups: FeatureGroups | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Algorithm 1: widths, steps taken, and whether the row converged."""
-        generator, penalty = self._generator(0, x), self._weight(hinge)
-        # Widths move by a hundredth of the range a step: too little for 16-bit floats.
-        width = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
-        bound = self._bound(width, groups)
-        n_steps = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        converged = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self, hinge: ExpectedHinge, shape: BoxShape, groups: FeatureGroups | None
+    ) -> _Search:
+        """Algorithm 1."""
+        penalty, x = self._weight(hinge), shape.x
+        bound = self._bound(x, groups)[:, None]
+        found = _Search(x, shape.n_sides, self.n_steps)
         # Around a row of another class every box violates the target: nothing to search.
         rows = hinge.centre_kept.nonzero()[:, 0]
-        search = width[rows]
-        optimizer = _OPTIMIZERS[self.optimizer]([search], lr=self.step_size)
-        slope = torch.empty_like(search)
-        gain, gain_before = search.new_zeros(len(rows)), search.new_full((len(rows),), -torch.inf)
-        for step in progress(range(1, self.n_steps + 1), "invariant box", self.show_progress):
+        start = (shape.start * bound[rows]).expand(-1, *found.width.shape[1:])
+        optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
+        draw = box_draws(self.draws, self.n_draws, x, 2 * self.seed)
+        attacks = self.draws == "adversarial"
+        draws = draw().expand(len(rows), self.n_draws, *x.shape[1:]).clone() if attacks else draw()
+        slope = torch.empty_like(start)
+        gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
+        for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:
                 break
-            excess, _ = hinge.estimate(
-                rows, search, self._draw(self.n_draws, width, generator), slope
-            )
-            gain += search.flatten(1).mean(dim=1) - penalty * excess
+            width = optimizer.values
+            seen = hinge.estimate(rows, width, draws, slope, sharpen=attacks)
+            objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
+            found.history[rows, step] = objective
+            found.undefined[rows] |= seen.undefined
+            gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
-            gradient = slope * (penalty * x[0].numel()) - 1
-            search.grad = gradient if groups is None else groups.mean(gradient, rows)
-            optimizer.step()
-            search.clamp_(min=0)
-            torch.minimum(search, bound[rows], out=search)
-            n_steps[rows] += 1
-            if self.tolerance > 0 and step % self.patience == 0:
+            gradient = slope * (penalty * width[0].numel()) - 1
+            if groups is not None:
+                sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
+                gradient = torch.stack(sides, dim=1)
+            optimizer.step(gradient, step / self.n_steps)
+            width.clamp_(min=0)
+            torch.minimum(width, bound[rows], out=width)
+            found.n_steps[rows] += 1
+            if not attacks:
+                draws = draw()
+            if self.tolerance > 0 and (step + 1) % self.patience == 0:
                 kept = gain - gain_before >= self.tolerance * self.patience
                 if not kept.all():
-                    width[rows] = search
-                    converged[rows[~kept]] = True
-                    rows, slope, search = rows[kept], slope[kept], _keep(optimizer, kept)
+                    found.width[rows] = width
+                    found.converged[rows[~kept]] = True
+                    optimizer.keep(kept)
+                    rows, slope = rows[kept], slope[kept]
+                    draws = draws[kept] if attacks else draws
                 gain, gain_before = torch.zeros_like(gain[kept]), gain[kept]
-        width[rows] = search
-        return width, n_steps, converged
+        found.width[rows] = optimizer.values
+        return found
 
     def _weight(self, hinge: ExpectedHinge) -> float:
         return 100 / hinge.n_classes if self.penalty is None else self.penalty
 
-    def _generator(self, stream: int, x: Tensor) -> Generator:
-        return Generator(x.device).manual_seed(2 * self.seed + stream)
-
-    def _draw(self, n: int, width: Tensor, generator: Generator) -> Tensor:
-        """Draws (n, ...) of t, uniform in [-1, 1]^d, for all rows."""
-        return width.new_empty(n, *width.shape[1:]).uniform_(-1, 1, generator=generator)
-
-    def _bound(self, width: Tensor, groups: FeatureGroups | None) -> Tensor:
+    def _bound(self, x: Tensor, groups: FeatureGroups | None) -> Tensor:
         """C for every feature of every row."""
-        bound = torch.as_tensor(self.max_width).to(width)
+        bound = torch.as_tensor(self.max_width).to(x)
         try:
-            bound = bound.expand(width.shape)
+            bound = bound.expand(x.shape)
         except RuntimeError as error:
             raise InvalidInputError(
                 f"max_width of shape {tuple(bound.shape)} does not fit rows of shape "
-                f"{tuple(width.shape[1:])}"
+                f"{tuple(x.shape[1:])}"
             ) from error
         return bound if groups is None else groups.smallest(bound)
 
 
-def _keep(optimizer: torch.optim.Optimizer, kept: Tensor) -> Tensor:
-    """Drop rows from an optimiser's only parameter and from its state; return the parameter."""
-    (group,) = optimizer.param_groups
-    (old,) = group["params"]
-    new: Tensor = old[kept]
-    state = optimizer.state.pop(old, {})
-    optimizer.state[new] = {
-        name: value[kept] if isinstance(value, Tensor) and value.shape == old.shape else value
-        for name, value in state.items()
-    }
-    group["params"] = [new]
-    return new
+def _cached(x: Tensor) -> int | None:
+    """Points at once with which small networks are fastest on a processor; None for all."""
+    return max(8, _CACHED // x[0].numel()) if x.device.type == "cpu" else None
+
+
+class _Search:
+    """What a search has found so far of n rows: zeros at first."""
+
+    def __init__(self, x: Tensor, n_sides: int, n_steps: int) -> None:
+        n = len(x)
+        self.width = x.new_zeros(n, n_sides, *x.shape[1:])
+        self.n_steps = torch.zeros(n, dtype=torch.int64, device=x.device)
+        self.converged = torch.zeros(n, dtype=torch.bool, device=x.device)
+        self.undefined = torch.zeros(n, dtype=torch.bool, device=x.device)
+        self.history = x.new_full((n, n_steps), torch.nan)
+
+
+def _warn_of(hinge: ExpectedHinge, undefined: Tensor) -> None:
+    """Say of which rows the box is not what it should be, and why."""
+    for rows, reason in (
+        (~hinge.centre_kept, "the target is not the class of {}: no box keeps it, widths are 0"),
+        (
+            hinge.centre_kept & hinge.centre_undecided,
+            "the model is undecided at {}: another class has the same output, and next to any box "
+            "it wins",
+        ),
+        (undefined, "the model answers NaN inside the box of {}, which counts as a violation"),
+    ):
+        numbers = rows.nonzero()[:, 0].tolist()
+        if numbers:
+            some = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+            named = f"{len(numbers)} of {len(rows)} rows ({some})"
+            warnings.warn(reason.format(named), BoxWarning, stacklevel=3)

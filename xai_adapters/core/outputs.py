@@ -74,9 +74,36 @@ def class_probabilities(
     if threshold is None:
         probability = torch.where(is_probability, score, score.sigmoid())
     else:
-        odds = _logit(score) - _logit(torch.as_tensor(threshold).to(score))
-        probability = torch.where(is_probability, odds, score - threshold).sigmoid()
+        probability = _odds(score, is_probability, threshold).sigmoid()
     return torch.stack((1 - probability, probability), dim=1)
+
+
+def class_logits(outputs: Tensor, is_probability: Tensor, threshold: float | None = None) -> Tensor:
+    """Read outputs as logits of at least two classes; arguments as for `class_probabilities`.
+
+    Where outputs are probabilities these are their logarithms, which differ from each other as
+    the logits do that a softmax made them of.
+
+    Returns:
+        (n, max(K, 2)) logits; a row's largest entry is the class the model decides for.
+
+    Example:
+        >>> class_logits(torch.tensor([[0.5]]), torch.tensor([True]), threshold=0.75).argmax(1)
+        tensor([0])
+    """
+    if outputs.shape[1] > 1:
+        tiny = torch.finfo(outputs.dtype).tiny
+        return torch.where(is_probability[:, None], outputs.clamp(min=tiny).log(), outputs)
+    odds = _odds(outputs[:, 0], is_probability, threshold)
+    return torch.stack((torch.zeros_like(odds), odds), dim=1)
+
+
+def _odds(score: Tensor, is_probability: Tensor, threshold: float | None) -> Tensor:
+    """Log odds (n,) of class 1, from single outputs (n,)."""
+    if threshold is None:
+        return torch.where(is_probability, _logit(score), score)
+    odds = _logit(score) - _logit(torch.as_tensor(threshold).to(score))
+    return torch.where(is_probability, odds, score - threshold)
 
 
 def _logit(probability: Tensor) -> Tensor:

@@ -1,0 +1,105 @@
+"""Torch's optimisers for many rows that stop one by one."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from xai_adapters.errors import InvalidInputError
+
+OptimizerName = Literal["adam", "rmsprop", "sgd"]
+ScheduleName = Literal["constant", "linear", "cosine"]
+Optimizer = OptimizerName | Callable[..., torch.optim.Optimizer]
+Schedule = ScheduleName | Callable[[float], float]
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+
+
+def check_optimizer(optimizer: object, schedule: object) -> None:
+    """Raise `InvalidInputError` unless these are an `Optimizer` and a `Schedule`."""
+    for what, given, known in (
+        ("optimizer", optimizer, get_args(OptimizerName)),
+        ("schedule", schedule, get_args(ScheduleName)),
+    ):
+        if given not in known and not callable(given):
+            raise InvalidInputError(
+                f"{what} must be one of {', '.join(known)}, or a callable; it is {given!r}"
+            )
+
+
+class RowOptimizer:
+    """An optimiser of one tensor whose rows do not influence each other.
+
+    Args:
+        optimizer: a name, or a class of `torch.optim` (or a partial of one) that works element by
+            element.
+        values: (n, ...) where it starts; `values` is a copy that is moved in place.
+        step_size: its learning rate.
+        schedule: a name, or a function of the share of the steps taken, in [0, 1), that gives what
+            the learning rate is multiplied by.
+
+    Raises:
+        InvalidInputError: for an optimiser that needs a closure, or mixes elements.
+
+    Example:
+        >>> optimizer = RowOptimizer("sgd", torch.zeros(2, 1), 0.5, "linear")
+        >>> optimizer.step(torch.tensor([[1.0], [-2.0]]), done=0.5)
+        >>> optimizer.keep(torch.tensor([False, True]))
+        >>> optimizer.values.tolist()
+        [[0.5]]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, values: Tensor, step_size: float, schedule: Schedule
+    ) -> None:
+        self.values = values.clone()
+        make = _OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+        self._optimizer = make([self.values], lr=step_size)
+        self._factor = _SCHEDULES[schedule] if isinstance(schedule, str) else schedule
+        self._step_size = step_size
+        (closure,) = inspect.signature(self._optimizer.step).parameters.values()
+        if closure.default is inspect.Parameter.empty:
+            raise InvalidInputError(
+                f"optimizer {type(self._optimizer).__name__} asks for the objective again within "
+                "a step; choose one that takes the gradient alone, such as torch.optim.Adam"
+            )
+
+    def step(self, gradient: Tensor, done: float) -> None:
+        """Move the values along minus a gradient (n, ...), a share `done` of the steps taken."""
+        (group,) = self._optimizer.param_groups
+        group["lr"] = self._step_size * self._factor(done)
+        self.values.grad = gradient
+        self._optimizer.step()
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop the rows that are not among `kept` (n,)."""
+        (group,) = self._optimizer.param_groups
+        old, new = self.values, self.values[kept]
+        state = self._optimizer.state.pop(old, {})
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != old.shape:
+                raise InvalidInputError(
+                    f"optimizer {type(self._optimizer).__name__} keeps a {name} of shape "
+                    f"{tuple(value.shape)} for values of shape {tuple(old.shape)}, so that rows "
+                    "would influence each other; choose one that works element by element"
+                )
+        self._optimizer.state[new] = {
+            name: value[kept] if isinstance(value, Tensor) and value.ndim else value
+            for name, value in state.items()
+        }
+        group["params"] = [new]
+        self.values = new
