@@ -137,7 +137,9 @@ class FIMAP(PerturbationAttribution):
         origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
         attributions = towards_class(self.explainer, rows, origin, reached)
         if feature_mask is not None:
-            attributions = FeatureGroups(layout.mask(feature_mask), rows).mean(attributions)
+            attributions = FeatureGroups(
+                layout.flat_row_values(feature_mask, "feature_mask"), rows
+            ).mean(attributions)
         return cast(Inputs, layout.restore(attributions))
 
     @torch.no_grad()
@@ -301,7 +303,9 @@ class MaximalInvariantPerturbation(GradientAttribution):
             above `threshold`.
         max_width: the bound C on the widths: one number, or a tensor (tuple) that broadcasts
             against one example of the inputs.
-        **settings: those of `InvariantBox`, `penalty` and `n_steps` for example.
+        bounds: the range of the inputs, which no box leaves: a lower and an upper value, each a
+            number, or a tensor (tuple) that broadcasts against the inputs. (0, 1) for images.
+        **settings: those of `InvariantBox`, `shape`, `penalty` and `draws` for example.
 
     Example:
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)  # ignores feature 1
@@ -309,6 +313,9 @@ class MaximalInvariantPerturbation(GradientAttribution):
         >>> scores = mip.attribute(torch.tensor([[0.5, 0.5]]), target=0)
         >>> bool(scores[0, 0] > 0.3), scores[0, 1].item()
         (True, 0.0)
+        >>> to_black = MaximalInvariantPerturbation(model, shape="directed", bounds=(0, 1))
+        >>> to_black.attribute(torch.tensor([[0.5, 0.5]]), target=0, baselines=0).argmax().item()
+        0
     """
 
     def __init__(
@@ -316,10 +323,12 @@ class MaximalInvariantPerturbation(GradientAttribution):
         forward_func: Callable[..., Any],
         *,
         max_width: float | Tensor | tuple[Tensor, ...] = 1.0,
+        bounds: tuple[Any, Any] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(forward_func)
         self.max_width = max_width
+        self.bounds = bounds
         self.settings = settings
         # Made once now, so that a bad setting, or one that belongs to attribute, is named here.
         InvariantBox(max_width=1.0, internal_batch_size=None, show_progress=False, **settings)
@@ -334,6 +343,8 @@ class MaximalInvariantPerturbation(GradientAttribution):
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         internal_batch_size: int | None = None,
         show_progress: bool = False,
+        *,
+        baselines: Any = None,
     ) -> Inputs:
         """Attributions for the target class.
 
@@ -347,20 +358,32 @@ class MaximalInvariantPerturbation(GradientAttribution):
             internal_batch_size: examples in one call of `forward_func` (each counts `n_draws`
                 times); it bounds memory and does not change the result.
             show_progress: show a bar on standard error.
+            baselines: where a directed or masked box leads: a number or a tensor, for one example
+                or for each, or a tuple of these for a tuple of inputs. Other shapes have none.
 
         Returns:
             A tensor, or a tuple of tensors, shaped like the inputs and in their dtypes.
 
         Raises:
             AssertionError: Captum's own, for a target that the outputs do not have.
-            InvalidInputError: for inputs that are empty, not finite or not floating point.
+            InvalidInputError: for inputs that are empty, not finite or not floating point, and
+                baselines that are missing, not wanted, or of other shapes.
             PredictorError: if `forward_func` has no gradient or does not answer properly.
+
+        Warns:
+            BoxWarning: if a target is not its example's class, or nothing else keeps it.
         """
         layout, rows = Layout.of(inputs)
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
         solver = InvariantBox(
             **self.settings,
             max_width=layout.flat_feature_values(self.max_width, "max_width"),
+            bounds=None
+            if self.bounds is None
+            else (
+                layout.flat_row_values(self.bounds[0], "bounds"),
+                layout.flat_row_values(self.bounds[1], "bounds"),
+            ),
             internal_batch_size=internal_batch_size,
             show_progress=show_progress,
         )
@@ -371,7 +394,12 @@ class MaximalInvariantPerturbation(GradientAttribution):
                 rows,
                 kept,
                 row_data=(torch.arange(len(rows), device=rows.device), position),
-                tied=None if feature_mask is None else layout.mask(feature_mask),
+                baseline=None
+                if baselines is None
+                else layout.flat_row_values(baselines, "baselines"),
+                tied=None
+                if feature_mask is None
+                else layout.flat_row_values(feature_mask, "feature_mask"),
             )
         return cast(Inputs, layout.restore(box.scores()))
 

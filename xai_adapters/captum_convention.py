@@ -73,18 +73,18 @@ class Layout:
         tensors = tuple(tensor.contiguous() for tensor in self.tensors(rows))
         return cast("Tensor | tuple[Tensor, ...]", _format_output(self.is_tuple, tensors))
 
-    def mask(self, feature_mask: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """A feature mask for one example or for each, as (1, d) or (n, d)."""
-        masks = [
-            mask if mask.ndim > len(shape) else mask[None]
-            for mask, shape in zip(
-                self._matched(feature_mask, "feature_mask"), self.shapes, strict=True
-            )
+    def flat_row_values(self, values: Any, name: str) -> Tensor:
+        """A number, or a tensor for each input, for one example or for each, as (1 or n, d)."""
+        if not isinstance(values, tuple) and torch.as_tensor(values).ndim == 0:
+            values = (values,) * len(self.shapes)
+        tensors = [
+            tensor if tensor.ndim > len(shape) else tensor[None]
+            for tensor, shape in zip(self._matched(values, name), self.shapes, strict=True)
         ]
-        n_rows = max(len(mask) for mask in masks)
+        n_rows = max(len(tensor) for tensor in tensors)
         parts = [
-            self._expanded(mask, torch.Size((n_rows, *shape)), "feature_mask")
-            for mask, shape in zip(masks, self.shapes, strict=True)
+            self._expanded(tensor, torch.Size((n_rows, *shape)), name)
+            for tensor, shape in zip(tensors, self.shapes, strict=True)
         ]
         return torch.cat([part.reshape(n_rows, -1) for part in parts], dim=1)
 
@@ -99,7 +99,7 @@ class Layout:
             [self._expanded(value, shape, name).reshape(-1) for value, shape in matched]
         )
 
-    def _matched(self, values: Tensor | tuple[Tensor, ...], name: str) -> tuple[Tensor, ...]:
+    def _matched(self, values: Any, name: str) -> tuple[Tensor, ...]:
         tensors = values if isinstance(values, tuple) else (values,)
         if len(tensors) != len(self.shapes):
             raise InvalidInputError(
