@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from xai_adapters import InvariantBox
-from xai_adapters.captum import MaximalInvariantPerturbation as MIP
+from xai_adapters.captum import MaximalInvariantPerturbation
 from xai_adapters.errors import InvalidInputError
 
 from .explainers import QUICK, assert_alike, made, network, normal
 
+MIP = MaximalInvariantPerturbation
 INPUTS = normal(7, 3, seed=1)
 
 
