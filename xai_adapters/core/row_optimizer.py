@@ -53,7 +53,7 @@ class RowOptimizer:
             the learning rate is multiplied by.
 
     Raises:
-        InvalidInputError: for an optimiser that needs a closure, or mixes elements.
+        InvalidInputError: for an optimiser that needs a closure.
 
     Example:
         >>> optimizer = RowOptimizer("sgd", torch.zeros(2, 1), 0.5, "linear")
@@ -79,27 +79,36 @@ class RowOptimizer:
             )
 
     def step(self, gradient: Tensor, done: float) -> None:
-        """Move the values along minus a gradient (n, ...), a share `done` of the steps taken."""
+        """Move the values along minus a gradient (n, ...), a share `done` of the steps taken.
+
+        Raises:
+            InvalidInputError: for an optimiser that mixes elements.
+        """
         (group,) = self._optimizer.param_groups
         group["lr"] = self._step_size * self._factor(done)
         self.values.grad = gradient
         self._optimizer.step()
+        for name, value in self._state().items():
+            if value.shape != self.values.shape:
+                raise InvalidInputError(
+                    f"optimizer {type(self._optimizer).__name__} keeps a {name} of shape "
+                    f"{tuple(value.shape)} for values of shape {tuple(self.values.shape)}, so that "
+                    "rows would influence each other; choose one that works element by element"
+                )
 
     def keep(self, kept: Tensor) -> None:
         """Drop the rows that are not among `kept` (n,)."""
         (group,) = self._optimizer.param_groups
         old, new = self.values, self.values[kept]
-        state = self._optimizer.state.pop(old, {})
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.ndim and value.shape != old.shape:
-                raise InvalidInputError(
-                    f"optimizer {type(self._optimizer).__name__} keeps a {name} of shape "
-                    f"{tuple(value.shape)} for values of shape {tuple(old.shape)}, so that rows "
-                    "would influence each other; choose one that works element by element"
-                )
-        self._optimizer.state[new] = {
-            name: value[kept] if isinstance(value, Tensor) and value.ndim else value
-            for name, value in state.items()
-        }
+        state = self._optimizer.state
+        state[new] = {**state[old], **{name: value[kept] for name, value in self._state().items()}}
+        del state[old]
         group["params"] = [new]
         self.values = new
+
+    def _state(self) -> dict[str, Tensor]:
+        """What the optimiser remembers of each value, by name."""
+        state = self._optimizer.state[self.values]
+        return {
+            name: value for name, value in state.items() if isinstance(value, Tensor) and value.ndim
+        }
