@@ -225,6 +225,10 @@ _BUILT_IN = {
             "invariant_box", block_size=10,
         ),
         ExplainerEntry(
+            "directed_box", "Maximal invariant perturbation towards the mask's value",
+            "directed_box", "mask", block_size=10,
+        ),
+        ExplainerEntry(
             "fimap_as_fitted", "FIMAP's counterfactuals: one forward pass", "fimap_as_fitted",
             kind="counterfactual",
         ),

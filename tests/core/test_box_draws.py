@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from xai_adapters.core.box_draws import box_draws
 from xai_adapters.errors import InvalidInputError
 
-NAMES = ["uniform", "antithetic", "sobol", "corners", "adversarial"]
+NAMES = ["uniform", "antithetic", "sobol", "corners", "graded", "adversarial"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +28,7 @@ def test_draws_lie_in_the_unit_box_and_are_those_of_their_seed(name, n, shape, d
         assert draws.shape == (n, *shape)
         assert draws.dtype == dtype
         assert ((draws >= 0) & (draws <= 1)).all()
-        if name in ("corners", "adversarial"):
+        if name in ("corners", "graded", "adversarial"):
             assert ((draws == 0) | (draws == 1)).all()
         assert torch.equal(draws, same())
 
@@ -40,9 +40,14 @@ def test_draws_are_new_each_time_and_even(name):
     assert not torch.equal(many[0], many[1])
     # Five standard deviations of a mean of 6,400 numbers that are 0 or 1 at the widest.
     assert (many.mean(dim=(0, 1)) - 0.5).abs().max() < 5 * 0.5 / 80
-    # No two features go together.
-    flat = many.flatten(0, 1).T
-    assert (torch.corrcoef(flat) - torch.eye(4)).abs().max() < 0.07
+    # No two features go together, but where a draw's share says that all do.
+    together = torch.corrcoef(many.flatten(0, 1).T)[~torch.eye(4, dtype=bool)]
+    assert together.tolist() == pytest.approx([1 / 3 if name == "graded" else 0] * 12, abs=0.07)
+
+
+def test_graded_corners_have_from_none_to_all_of_the_features_at_their_far_ends():
+    shares = box_draws("graded", 10, torch.zeros(1, 1000), seed=0)().mean(dim=1)
+    assert shares.tolist() == pytest.approx([(i + 0.5) / 10 for i in range(10)], abs=0.05 + 0.06)
 
 
 def error_of_mean(name, function, seed):

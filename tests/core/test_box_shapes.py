@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -47,8 +49,7 @@ def plain_point(name, x, baseline, bounds, width, u, feature):
         way = clipped(baseline, x, bounds, feature) - x
         if name == "masked":
             return x + way if u > 1 - width[0] else x
-        # The share of the way counts from the lower end, which is x on the way up.
-        return x + (u if way > 0 else 1 - u) * width[0] * way
+        return x + u * width[0] * way
     lower = clipped(x - width[0], x, bounds, feature)
     upper = clipped(x + width[-1], x, bounds, feature)
     return lower + u * (upper - lower)
@@ -96,6 +97,18 @@ def test_without_width_a_box_is_its_row(name, data):
     shape = box_shape(name, x, bounds, baseline)
     points = shape.points(torch.arange(2), torch.zeros_like(width), draws)
     assert torch.equal(points, x[:, None].expand_as(points))
+
+
+@pytest.mark.parametrize("name", ["symmetric", "asymmetric", "directed"])
+@given(data=st.data())
+def test_no_corner_lies_farther_along_a_slope(name, data):
+    x, baseline, bounds, width, _ = data.draw(problems(name))
+    shape, every = box_shape(name, x, bounds, baseline), torch.arange(2)
+    pull = data.draw(tensors(SMALL, 2, 1, 3))
+    farthest = shape.points(every, width, shape.corner(every, pull)) * pull
+    for corner in itertools.product((0.0, 1.0), repeat=3):
+        other = shape.points(every, width, torch.tensor([corner], dtype=torch.float64)) * pull
+        assert (other.sum(dim=2) <= farthest.sum(dim=2) + 1e-12).all()
 
 
 @given(data=st.data())

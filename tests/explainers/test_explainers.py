@@ -20,7 +20,7 @@ NEED_GRADIENTS = {
     "integrated_gradients_mask", "guided_backprop", "deep_lift", "deep_lift_mask", "lrp",
     "smooth_grad", "gradient_shap", "linear_program", "linear_program_smooth", "learned_mask",
 }  # fmt: skip
-NEED_IMAGES = {"greedy", "occlusion_mask", "rise"}
+NEED_IMAGES = {"greedy", "occlusion_mask", "rise", "directed_box"}
 
 
 class Left(nn.Module):

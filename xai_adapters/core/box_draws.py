@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from xai_adapters.errors import InvalidInputError
 
-DrawsName = Literal["uniform", "antithetic", "sobol", "corners", "adversarial"]
+DrawsName = Literal["uniform", "antithetic", "sobol", "corners", "graded", "adversarial"]
 # torch has no direction numbers beyond.
 _MOST_SOBOL_FEATURES = torch.quasirandom.SobolEngine.MAXDIM
 
@@ -31,7 +31,8 @@ def box_draws(name: DrawsName, n: int, like: Tensor, seed: int) -> Callable[[], 
     Args:
         name: "uniform"; "antithetic", in pairs u and 1 - u, which cancel what is linear in u;
             "sobol", scrambled points that fill the box evenly (Owen 1998), for up to 21,201
-            features; "corners" of the box; "adversarial" starts from corners too.
+            features; "corners" of the box; "graded" corners, with from none to all of the features
+            at their far ends, as when a mask grows; "adversarial" starts from corners too.
         n: draws in each call.
         like: (n, ...) rows, whose shape, device and dtype the draws have.
         seed: of the draws.
@@ -65,4 +66,11 @@ def box_draws(name: DrawsName, n: int, like: Tensor, seed: int) -> Callable[[], 
     def corners() -> Tensor:
         return uniform().round_()
 
-    return {"uniform": uniform, "antithetic": antithetic}.get(name, corners)
+    def graded() -> Tensor:
+        # One share from each of n equal parts of [0, 1], so that every draw sees all of them.
+        part = torch.arange(n, device=like.device, dtype=like.dtype)
+        share = (part + like.new_empty(n).uniform_(generator=generator)) / n
+        return (uniform() < share.view(-1, *(1,) * len(shape))).to(like.dtype)
+
+    named = {"uniform": uniform, "antithetic": antithetic, "graded": graded}
+    return named.get(name, corners)

@@ -1,10 +1,10 @@
 """Shapes of the box around a row: how widths become its ends, and draws points inside it.
 
-A shape turns a row's widths w and a draw u from [0, 1]^d into a point, differentiably in w. For
-most shapes the point lies at the share u of the way from the box's lower end to its upper one, so
-that uniform draws of u are uniform in the box, corners of [0, 1]^d are the box's, and a shape is
-its ends and nothing else. Widths have a dimension of sides behind that of the rows, (a, s, ...):
-one side where a feature has one width, two where it has one down and one up.
+A shape turns a row's widths w and a draw u from [0, 1]^d into a point, differentiably in w. The
+point lies at the share u of the way from one end of the box to the other, from the lower to the
+upper or, where the box is directed, from x towards the baseline; so uniform draws of u are uniform
+in the box, and corners of [0, 1]^d are the box's. Widths have a dimension of sides behind that of
+the rows, (a, s, ...): one side where a feature has one width, two where it has one down and one up.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ class BoxShape:
         lower, upper = self.ends(rows, width)
         return torch.lerp(lower[:, None], upper[:, None], draws)
 
+    def corner(self, rows: Tensor, pull: Tensor) -> Tensor:
+        """The draws (a, m, ...) in {0, 1} whose points lie farthest along slopes (a, m, ...)."""
+        return (pull > 0).to(pull.dtype)
+
     def _free_ends(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         x = self.x[rows]
         return x - width[:, 0], x + width[:, -1]
@@ -100,6 +104,15 @@ class DirectedShape(BoxShape):
                 f"{tuple(x.shape)}"
             ) from error
         self.way = (end if self.bounds is None else end.clamp(*self.bounds)) - self.x
+
+    def points(self, rows: Tensor, width: Tensor, draws: Tensor) -> Tensor:
+        """Points (a, m, ...) at the shares `draws` of the way to the end nearer the baseline."""
+        # Not one fused operation, whose rounding could lead beyond the ends.
+        return self.x[rows][:, None] + (width[:, 0] * self.way[rows])[:, None] * draws
+
+    def corner(self, rows: Tensor, pull: Tensor) -> Tensor:
+        """As of any box, counted from x towards the baseline."""
+        return super().corner(rows, pull * self.way[rows][:, None])
 
     def _free_ends(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         step = width[:, 0] * self.way[rows]

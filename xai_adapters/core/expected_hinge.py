@@ -191,7 +191,8 @@ class ExpectedHinge:
                 (moved,) = torch.autograd.grad(placed, leaf, counted)
                 slope[block] += moved
                 if sharpen:
-                    draws[block, some] = torch.where(pull == 0, u, (pull > 0).to(u.dtype))
+                    worst = self._shape.corner(rows[block], pull)
+                    draws[block, some] = torch.where(pull == 0, u, worst)
         if slope is not None and self._may_look_first:
             self._looks_first = bool(violations.mean() < _FEW * n_draws)
         return Estimate(hinge, violations / n_draws, undefined)

@@ -107,7 +107,8 @@ class InvariantBox:
         hinge_on: what f is, "probabilities" or "logits".
         over_classes: "sum" as above, "mean" over all K classes, or "max" for the worst one.
         draws: "uniform" t, as in the paper; "antithetic" pairs t and -t; "sobol" points; "corners"
-            of the box; "adversarial" for the corners that hurt most, one for each of the likeliest
+            of the box; "graded" corners, from none to all of whose features are at their far ends;
+            "adversarial" for the corners that hurt most, one for each of the likeliest
             other classes, each moved on in every step to where the sign of its gradient points:
             the worst case that Problem 2.1 asks for. With these use `hinge_on="logits"`.
         optimizer: "adam", "rmsprop", "sgd", or a class of `torch.optim` that works element by
@@ -199,7 +200,7 @@ class InvariantBox:
                 f"max_width cannot be {max_width!r} for the shape '{shape}', whose widths are "
                 "shares of the way to the baseline"
             )
-        if shape == "masked" and draws in ("corners", "adversarial"):
+        if shape == "masked" and draws in ("corners", "graded", "adversarial"):
             raise InvalidInputError(
                 f"a masked box has corners only; with draws={draws!r} all masks would be the same"
             )

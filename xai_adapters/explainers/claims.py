@@ -344,6 +344,9 @@ CLAIMS["greedy"] = {
     **dict.fromkeys(CLAIMS["random"], "it needs an image, and bounds the others on one")
 }
 CLAIMS["rise"] = CLAIMS["learned_mask"] = dict.fromkeys(CLAIMS["random"], "it needs an image")
+CLAIMS["directed_box"] = dict.fromkeys(
+    CLAIMS["random"], "its baseline is the colour of a masked pixel"
+)
 
 UNITS: dict[str, Literal["output", "output/input", "input"]] = {
     **dict.fromkeys(
