@@ -26,6 +26,8 @@ from xai_adapters.registry import (
 # A perturber has 100 weights a column on either side, and has to see rows to fit them.
 _MOST_COLUMNS = 10_000
 _PHOTOGRAPH = 10_000
+# Numbers in the points that are drawn around a row in a step.
+_DRAWN = 100_000
 # Questions around a row, for flips that are nearer than the one FIMAP leads to.
 _LOCAL_SEARCH = 400
 
@@ -166,18 +168,19 @@ def directed_box(subject: Subject) -> Explainer:
     Its penalty is the same for any number of classes: the hinge, too, is at most 1 for all.
     """
     return _boxes(subject, baseline=subject.mask_value(), shape="directed", draws="graded",
-                  penalty=1.0)  # fmt: skip
+                  penalty=0.3)  # fmt: skip
 
 
 def _boxes(subject: Subject, *, baseline: float | None = None, **settings: Any) -> Explainer:
-    """Boxes with the defaults; of photographs fewer steps and draws, and one width a pixel.
+    """Boxes with the defaults; of larger images fewer draws, of photographs one width a pixel too.
 
     With the defaults a photograph would take a processor ten minutes.
     """
     network, tied = subject.network(), None
     image = subject.background[0]
+    settings["n_draws"] = min(96, max(8, _DRAWN // image.numel()))
     if image.numel() >= _PHOTOGRAPH:
-        settings = {"n_steps": 100, "n_draws": 8, "n_check_draws": 8, **settings}
+        settings |= {"n_steps": 100, "n_check_draws": 8}
         tied = patches(image, image[0].numel())[None]
     places = {"baseline": baseline, "tied": tied}
     return BoxExplainer(network, {"seed": subject.seed, **settings}, places)

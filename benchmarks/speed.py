@@ -1,0 +1,220 @@
+"""What a step of the invariant box costs beside the model's own work, and what its steps reach.
+
+    OMP_NUM_THREADS=1 python benchmarks/speed.py [--models mlp,digits] [--steps 30]
+    OMP_NUM_THREADS=1 python benchmarks/speed.py --reach digits
+
+The first form times, in turns and in one process, a step of the search and the bare forward and
+backward pass of the same model, with the gradient with respect to its input, on as many points in
+blocks of the same size. It prints the median of the ratio, with its 95 % bootstrap interval, for
+uniform draws, most of which only go forth on a processor, and for adversarial ones, which all go
+both ways and for which no bound is set; and the ratio of the most memory that either holds. Times
+are the processor's, which a busy machine disturbs less than the clock on the wall. The second form
+compares what the authors' settings and the default ones reach on a task's images. Either exits
+with 1 where a bound is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or torch's profiler tells when it starts
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from xai_adapters import Box, InvariantBox
+from xai_adapters.benchmark.datasets import data_file
+from xai_adapters.benchmark.image_networks import CifarResNet
+from xai_adapters.benchmark.networks import SmallConvNet, SqueezeNet
+from xai_adapters.benchmark.statistics import bootstrap_interval
+from xai_adapters.benchmark.tasks import load_task
+
+AUTHORS = {
+    "optimizer": "adam", "step_size": 1e-2, "schedule": "constant", "n_steps": 500, "n_draws": 32,
+}  # fmt: skip
+MEMORY_BOUND = 1.15
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and how it is asked.
+
+    Args:
+        make: gives the model.
+        shape: of a row.
+        n_rows: explained at once.
+        n_draws: in a step.
+        block: points the model sees at once.
+        bound: on the ratio of times.
+    """
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    n_rows: int
+    n_draws: int
+    block: int
+    bound: float
+
+
+def mlp() -> nn.Module:
+    """Two hidden layers of a hundred units."""
+    return nn.Sequential(
+        nn.Linear(20, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 3)
+    )
+
+
+# Weights do not matter to time; those of files are taken where they are at hand.
+CASES = {
+    "mlp": Case(mlp, (20,), 50, 32, 1600, 1.5),
+    "digits": Case(lambda: SmallConvNet(8, 10), (1, 8, 8), 20, 32, 640, 1.15),
+    "resnet20": Case(
+        lambda: CifarResNet.pretrained(data_file("models/resnet20_cifar10.safetensors")),
+        (3, 32, 32), 2, 32, 64, 1.05,
+    ),
+    "squeezenet": Case(
+        lambda: SqueezeNet.pretrained(data_file("models/squeezenet1_1_imagenet.safetensors")),
+        (3, 224, 224), 1, 8, 8, 1.05,
+    ),
+}  # fmt: skip
+
+
+def bare(model: nn.Module, points: Tensor, block: int) -> None:
+    """Forth and back, block by block."""
+    for some in points.split(block):
+        leaf = some.detach().requires_grad_()
+        torch.autograd.grad(model(leaf).sum(), leaf)
+
+
+def prepared(case: Case) -> tuple[nn.Module, Tensor]:
+    """The model in eval mode, and rows."""
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(0)
+        return case.make().eval(), torch.rand(case.n_rows, *case.shape)
+
+
+def solver(case: Case, steps: int, draws: str, **settings: object) -> InvariantBox:
+    """A search of so many steps that no row stops early."""
+    return InvariantBox(
+        n_steps=steps, n_draws=case.n_draws, draws=draws, internal_batch_size=case.block,
+        bounds=(0.0, 1.0), tolerance=0, n_check_draws=1, **settings,
+    )  # fmt: skip
+
+
+def ratios(case: Case, steps: int, draws: str) -> np.ndarray:
+    """For each step its time over that of the bare passes that follow it."""
+    model, rows = prepared(case)
+    points = torch.rand(case.n_rows * case.n_draws, *case.shape)
+    ours: list[float] = []
+    theirs: list[float] = []
+    since = 0.0
+
+    def in_turns(done: float) -> float:
+        """Called once in each step, where the search asks how its step size falls."""
+        nonlocal since
+        now = time.process_time()
+        if since:
+            ours.append(now - since)
+        start = time.process_time()
+        bare(model, points, case.block)
+        theirs.append(time.process_time() - start)
+        since = time.process_time()
+        return 1 - done
+
+    solver(case, steps, draws, schedule=in_turns).solve(model, rows)
+    # The bare pass before a step and the one after, so that drifts of the machine cancel.
+    beside = (np.array(theirs[:-1]) + np.array(theirs[1:])) / 2
+    return np.array(ours) / beside
+
+
+def peak(run: Callable[[], object]) -> int:
+    """The most bytes that torch held at once on the processor while something ran."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        run()
+    events = seen.profiler.kineto_results.events()
+    memory = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return int(np.cumsum([size for _, size in memory]).max())
+
+
+def memory_ratio(case: Case, draws: str) -> float:
+    """The most memory that steps of a search hold over what a bare pass on its points holds."""
+    model, rows = prepared(case)
+
+    def bare_pass() -> None:
+        bare(model, torch.rand(case.n_rows * case.n_draws, *case.shape), case.block)
+
+    search = solver(case, 3, draws)
+    return peak(lambda: search.solve(model, rows)) / peak(bare_pass)
+
+
+def cost(names: list[str], steps: int) -> bool:
+    """Time and memory of a step beside the bare passes."""
+    shown = Table("model", "points", "draws", "time", "95 %", "bound", "memory")
+    kept = True
+    for name in names:
+        case = CASES[name]
+        for draws in ("uniform", "adversarial"):
+            of_steps = ratios(case, steps, draws)
+            # Medians of resamples: a step that was interrupted says nothing.
+            picked = np.random.default_rng(0).integers(len(of_steps), size=(1000, len(of_steps)))
+            low, high = np.quantile(np.median(of_steps[picked], axis=1), [0.025, 0.975])
+            ratio, memory = float(np.median(of_steps)), memory_ratio(case, draws)
+            bound = case.bound if draws == "uniform" else None
+            kept &= bound is None or (ratio <= bound and memory <= MEMORY_BOUND)
+            shown.add_row(
+                name, f"{case.n_rows} x {case.n_draws}", draws, f"{ratio:.3f}",
+                f"{low:.3f} to {high:.3f}", f"{bound or ''}", f"{memory:.2f}",
+            )  # fmt: skip
+    Console().print(shown)
+    return kept
+
+
+def reach(name: str, n_rows: int) -> bool:
+    """What the authors' settings and the default ones reach."""
+    task = load_task(name, limit=n_rows)
+    shown = Table("settings", "steps", "objective", "violation rate", "mean width", "s/row")
+    found: dict[str, Box] = {}
+    for label, settings in (("the authors'", AUTHORS), ("default", {})):
+        start = time.perf_counter()
+        box = InvariantBox(n_check_draws=1000, tolerance=0, **settings).solve(task.model, task.rows)
+        seconds = (time.perf_counter() - start) / n_rows
+        found[label] = box
+        shown.add_row(
+            label, str(int(box.n_steps.max())), f"{box.objective.mean():.4f}",
+            f"{box.violation_rate.mean():.4f}", f"{box.width.mean():.4f}", f"{seconds:.2f}",
+        )  # fmt: skip
+    Console().print(f"{task.description}, {n_rows} images")
+    Console().print(shown)
+    more = (found["default"].objective - found["the authors'"].objective).double().numpy()
+    low, high = bootstrap_interval(more)
+    print(f"the default objective is higher by {more.mean():.4f} ({low:.4f} to {high:.4f})")
+    rates = [found[label].violation_rate.mean() for label in ("default", "the authors'")]
+    return bool(high >= 0 and rates[0] <= rates[1] + 1e-3)
+
+
+def main() -> int:
+    """Measure; 1 where a bound is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=",".join(CASES), help=f"of {', '.join(CASES)}")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--reach", choices=("digits", "mnist"))
+    parser.add_argument("--rows", type=int, default=40, help="images for --reach")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.reach:
+        return int(not reach(options.reach, options.rows))
+    return int(not cost(options.models.split(","), options.steps))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
