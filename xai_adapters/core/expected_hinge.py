@@ -159,7 +159,9 @@ class ExpectedHinge:
         batch_size = self._batch_size or len(rows) * n_draws
         hinge, violations = width.new_zeros(len(rows)), width.new_zeros(len(rows))
         undefined = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        rivals, weight = self._matched(rows, n_draws) if sharpen else (None, 1 / n_draws)
+        weight, rivals = width.new_full((n_draws,), 1 / n_draws), None
+        if sharpen:
+            weight, rivals = self._matched(rows, weight)
         if slope is not None:
             slope.zero_()
         # Whole rows with all their draws while they fit, else some draws of one row.
@@ -179,15 +181,14 @@ class ExpectedHinge:
                 undefined[block] |= excess.isnan().any(dim=1)
                 excess = excess.nan_to_num(1.0)
                 violates = excess > 0
-                part = weight if isinstance(weight, float) else weight[some]
-                hinge[block] += (excess.clamp(min=0) * part).sum(dim=1)
+                hinge[block] += (excess.relu() * weight[some]).sum(dim=1)
                 violations[block] += violates.sum(dim=1)
                 if slope is None or pull is None:
                     continue
                 # One bad number must not spoil the widths of all later steps.
                 pull = pull.nan_to_num_(0, 0, 0).view_as(placed).to(placed.dtype)
                 each = (1,) * (placed.ndim - 2)
-                counted = pull * (violates.to(pull.dtype) * part).view(*violates.shape, *each)
+                counted = pull * (violates * weight[some]).view(*violates.shape, *each)
                 (moved,) = torch.autograd.grad(placed, leaf, counted)
                 slope[block] += moved
                 if sharpen:
@@ -241,17 +242,16 @@ class ExpectedHinge:
             return excess.amax(dim=1)
         return excess.sum(dim=1) if self._over_classes == "sum" else excess.mean(dim=1)
 
-    def _matched(self, rows: Tensor, n_draws: int) -> tuple[Tensor, Tensor]:
-        """The class (a, M) that each corner attacks, and what its hinge counts (M,)."""
+    def _matched(self, rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """What each corner's hinge counts (M,), and the class (a, M) that it attacks."""
+        n_draws = len(weight)
         n_rivals = min(n_draws, self.n_classes - 1)
         number = torch.arange(n_draws, device=rows.device) % n_rivals
-        n_same = n_draws // n_rivals + (number < n_draws % n_rivals)
-        weight = 1 / n_same.to(torch.promote_types(self._x.dtype, torch.float32))
-        if self._over_classes == "mean":
-            weight = weight / self.n_classes
-        elif self._over_classes == "max":
-            weight = torch.full_like(weight, 1 / n_draws)
-        return self._rivals[rows][:, number], weight
+        if self._over_classes != "max":
+            n_same = n_draws // n_rivals + (number < n_draws % n_rivals)
+            n_terms = self.n_classes if self._over_classes == "mean" else 1
+            weight = 1 / (n_same * n_terms).to(weight.dtype)
+        return weight, self._rivals[rows][:, number]
 
     def _scores(self, outputs: Tensor, rows: Tensor | slice) -> Tensor:
         # Of 16-bit numbers neither a softmax nor a difference is worth much.
