@@ -119,7 +119,7 @@ def test_two_runs_are_compared_and_reported_on(called: Any, toys: str, tmp_path:
         assert called(*command, "--out", folder)[0] == 0
     code, printed, _ = called("compare", "a", "b", "--fail-on", "regress")
     assert code == 0
-    assert printed.splitlines()[-1].startswith("0 of 4 measurements differ beyond noise; 4 were")
+    assert printed.splitlines()[-1].startswith("0 of 6 measurements differ beyond noise; 6 were")
     spoiled = json.loads((tmp_path / "b" / "results.json").read_text())
     spoiled["explainers"][0].update(status="error", reason="ValueError: no")
     (tmp_path / "b" / "results.json").write_text(json.dumps(spoiled))
@@ -137,7 +137,14 @@ def test_two_runs_are_compared_and_reported_on(called: Any, toys: str, tmp_path:
     assert lines[0].startswith("explainer,metric,value,")
     assert [line.split(",")[:2] for line in lines[1:]] == [
         ["all_at_once", metric]
-        for metric in ("masking_area", "changed_30", "changed_50", "changed_70")
+        for metric in (
+            "masking_area",
+            "changed_30",
+            "changed_50",
+            "changed_70",
+            "insertion_area",
+            "sparseness",
+        )
     ]
 
 

@@ -100,6 +100,17 @@ def _benchmark_command(typer: Any) -> Any:
         mask_value: Annotated[
             float | None, typer.Option(help="What a masked pixel is set to; 0.5 (gray) by default.")
         ] = None,
+        metrics: Annotated[
+            str | None,
+            typer.Option(
+                help="Of attributions, separated by commas: names of `xai-adapters list metrics`, "
+                "or quantus:NAME."
+            ),
+        ] = None,
+        fills: Annotated[
+            str | None,
+            typer.Option(help="gray, black, white, mean, blur: masks beside the task's own."),
+        ] = None,
         time_limit: Annotated[
             float | None,
             typer.Option(help="Seconds after which an explainer gets no further rows; 300."),
@@ -112,11 +123,9 @@ def _benchmark_command(typer: Any) -> Any:
         from xai_adapters.benchmark.commands import begin, go_on
         from xai_adapters.benchmark.request import Request
 
-        names = None
-        if explainers is not None:
-            names = tuple(name.strip() for name in explainers.split(",") if name.strip())
         flags = {
-            "task": task, "explainers": names, "model": model, "data": data,
+            "task": task, "explainers": _names(explainers), "metrics": _names(metrics),
+            "fills": _names(fills), "model": model, "data": data,
             "background": background, "limit": limit, "threads": threads, "seed": seed,
             "seeds": seeds, "block_size": block_size, "device": device, "mask_value": mask_value,
             "time_limit": time_limit,
@@ -136,6 +145,13 @@ def _benchmark_command(typer: Any) -> Any:
         go_on(resume, jobs)
 
     return benchmark
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """What a flag lists, separated by commas."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _compare_command(typer: Any) -> Any:
@@ -215,9 +231,7 @@ def _axioms_command(typer: Any) -> Any:
         from xai_adapters.axioms.matrix import check_matrix, print_matrix, write_records
         from xai_adapters.registry import explainer_names
 
-        names = list(AXIOMS)
-        if only is not None:
-            names = [name.strip() for name in only.split(",") if name.strip()]
+        names = list(AXIOMS if only is None else _names(only) or ())
         references = explainers or explainer_names()
         # As `python -m` does it: MODULE may be of the project in this folder.
         sys.path.insert(0, str(Path.cwd()))
@@ -276,9 +290,14 @@ def _explainers() -> list[tuple[str, str]]:
 
 
 def _metrics() -> list[tuple[str, str]]:
+    from xai_adapters.benchmark.measures import MEASURES
     from xai_adapters.benchmark.metrics import METRICS
 
-    return [(name, metric.description) for name, metric in METRICS.items()]
+    of = {metric: name for name, measure in MEASURES.items() for metric in measure.metrics}
+    return [
+        (name, f"{metric.description}{f' (--metrics {of[name]})' if name in of else ''}")
+        for name, metric in METRICS.items()
+    ]
 
 
 def _axioms() -> list[tuple[str, str]]:

@@ -127,7 +127,7 @@ def test_what_is_printed_can_be_read_without_colours() -> None:
     lines = [line.split() for line in file.getvalue().splitlines()]
     (area,) = [line for line in lines if line[:2] == ["a", "masking_area"]]
     assert area[-1] == "worse"
-    assert "measurements differ beyond noise; 4 were compared row by row" in file.getvalue()
+    assert "measurements differ beyond noise; 6 were compared row by row" in file.getvalue()
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -1,9 +1,18 @@
+from collections.abc import Callable
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from xai_adapters.benchmark.masking_curve import THRESHOLDS, changed_decisions, relevance_ranks
+from xai_adapters.benchmark.masking_curve import (
+    THRESHOLDS,
+    Fill,
+    filling,
+    masked_answers,
+    relevance_ranks,
+)
 
 SMALL_INTEGERS = st.integers(-3, 3)
 
@@ -16,8 +25,8 @@ def score_maps(draw: st.DrawFn) -> Tensor:
     return torch.tensor(values, dtype=torch.float32).view(shape)
 
 
-def brightness_class(images: Tensor) -> Tensor:
-    return (images.mean(dim=(1, 2, 3)) > 0.25).long()
+def brightness(images: Tensor) -> Tensor:
+    return images.mean(dim=(1, 2, 3))
 
 
 @given(score_maps(), st.booleans())
@@ -37,26 +46,64 @@ def test_equal_scores_do_not_profit_from_where_their_pixels_lie():
     assert correlation[0, 1].abs() < 0.3
 
 
-@given(score_maps(), st.integers(1, 5))
-def test_curve_equals_masking_pixel_by_pixel(scores: Tensor, batch_size: int):
+FILLINGS: dict[Fill | float, Callable[[Tensor], Tensor]] = {
+    0.25: lambda image: torch.full_like(image, 0.25),
+    "gray": lambda image: torch.full_like(image, 0.5),
+    "black": torch.zeros_like,
+    "white": torch.ones_like,
+    "mean": lambda image: torch.stack([torch.full_like(each, each.mean()) for each in image]),
+}
+
+
+@given(score_maps(), st.integers(1, 5), st.sampled_from(list(FILLINGS)), st.booleans())
+def test_answers_equal_masking_pixel_by_pixel(
+    scores: Tensor, batch_size: int, fill: Fill | float, most_relevant_first: bool
+):
     images = torch.rand(scores.shape, generator=torch.Generator().manual_seed(0))
     ranks = relevance_ranks(scores, by_magnitude=False)
-    changed = changed_decisions(brightness_class, images, ranks, fill=0.0, batch_size=batch_size)
-    width = images.shape[3]
+    found = masked_answers(
+        brightness, images, ranks, fill=fill, batch_size=batch_size,
+        most_relevant_first=most_relevant_first,
+    )  # fmt: skip
+    n_pixels, width = ranks.shape[1], images.shape[3]
     for i, image in enumerate(images):
+        filled = FILLINGS[fill](image)
         for j, share in enumerate(THRESHOLDS):
             masked = image.clone()
             for pixel, rank in enumerate(ranks[i].tolist()):
-                if rank < round(share * ranks.shape[1]):
-                    masked[:, pixel // width, pixel % width] = 0.0
-            both = brightness_class(torch.stack((image, masked)))
-            assert bool(changed[i, j]) == (both[0] != both[1]).item()
+                place = n_pixels - 1 - rank if most_relevant_first else rank
+                if place < round(share * n_pixels):
+                    at = pixel // width, pixel % width
+                    masked[:, at[0], at[1]] = filled[:, at[0], at[1]]
+            assert found[i, j].item() == pytest.approx(brightness(masked[None]).item(), abs=1e-6)
 
 
-def test_nothing_masked_changes_nothing_and_everything_masked_is_the_fill():
-    images = torch.ones(3, 2, 4, 4)
+def test_nothing_masked_is_the_image_and_everything_masked_is_the_fill():
+    images = torch.rand(3, 2, 4, 4)
     ranks = relevance_ranks(torch.zeros_like(images), by_magnitude=False)
-    changed = changed_decisions(brightness_class, images, ranks, fill=0.0)
-    assert changed.shape == (3, len(THRESHOLDS))
-    assert not changed[:, 0].any()
-    assert changed[:, -1].all()
+    answers = masked_answers(lambda some: some, images, ranks, fill="mean")
+    assert answers.shape == (3, len(THRESHOLDS), 2, 4, 4)
+    assert torch.equal(answers[:, 0], images)
+    assert torch.equal(answers[:, -1], filling(images, "mean").expand_as(images))
+
+
+@pytest.mark.parametrize("shape", [(3, 17, 30), (1, 2, 2), (1, 1, 5)])
+def test_a_blur_keeps_what_is_even_and_takes_shapes_away(shape: tuple[int, int, int]):
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    blurred = filling(images, "blur")
+    assert blurred.shape == images.shape
+    assert blurred.std() < images.std()
+    even = torch.full_like(images, 0.3)
+    assert filling(even, "blur").sub(even).abs().max() < 1e-6
+    # Channels and images stay apart.
+    images[0, 0] = 0
+    assert filling(images, "blur")[0, 0].abs().max() == 0
+
+
+def test_a_blur_is_a_gaussian_mean_along_each_axis():
+    row = torch.zeros(1, 1, 1, 41)
+    row[..., 20] = 1
+    found = filling(row, "blur")[0, 0, 0]
+    at = torch.arange(41.0) - 20
+    kernel = torch.where(at.abs() <= 8, (-(at**2) / (2 * 4.1**2)).exp(), 0.0)
+    assert torch.allclose(found, kernel / kernel.sum(), atol=1e-6)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xai_adapters.benchmark.counterfactual_quality import Reference, quality
 from xai_adapters.benchmark.masking_curve import THRESHOLDS
+from xai_adapters.benchmark.measures import MEASURES
 from xai_adapters.benchmark.metrics import (
     COMMON,
     COMPARED_IN_COMMON,
@@ -36,7 +37,9 @@ def test_masking_metrics_read_the_curve(curves: list[list[bool]]):
 
 
 def test_every_recorded_metric_has_its_facts():
-    recorded = {*masking_metrics(torch.zeros(1, 21)), "masking_curve", "cosine_to_lime"}
+    recorded = {metric for each in MEASURES.values() for metric in each.metrics}
+    assert recorded > set(masking_metrics(torch.zeros(1, 21)))
+    recorded |= {"cosine_to_lime", "seed_stability"}
     recorded |= set(counterfactual_metrics(_perturbation(), torch.tensor([0]), torch.tensor([1])))
     recorded |= set(quality(*_one_row())) | {name + COMMON for name in COMPARED_IN_COMMON}
     assert recorded == set(METRICS)

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
-from xai_adapters.benchmark.bench import Ask, Bench, Explained, model_batch
-from xai_adapters.benchmark.masking_curve import changed_decisions, relevance_ranks
-from xai_adapters.benchmark.metrics import (
-    CURVE,
-    cosine,
-    counterfactual_metrics,
-    masking_metrics,
-)
+from xai_adapters.benchmark.agreement import agreements
+from xai_adapters.benchmark.bench import Ask, Bench, Explained
+from xai_adapters.benchmark.measures import Measuring, Scored, relevance
+from xai_adapters.benchmark.metrics import METRICS, Metric, cosine, counterfactual_metrics
 from xai_adapters.benchmark.results import Gallery, Results
+from xai_adapters.benchmark.task import Task
 from xai_adapters.registry import CounterfactualExplainer, ExplainerEntry, Subject
 
 LIME = "lime_tabular"
-_GALLERY_ROWS = {"image": 8, "tabular": 200}
+_GALLERY_ROWS = {"image": 100, "tabular": 200}
+# Maps of photographs are shown in as many steps as can be told apart, which keeps a report small.
+_MAP_SIDE = 56
 
 
 class AttributionBench(Bench):
-    """A comparison of attributions."""
+    """A comparison of attributions.
+
+    Args:
+        measuring: what is measured of each.
+    """
+
+    def __init__(
+        self, task: Task, entries: Sequence[ExplainerEntry], seed: int, measuring: Measuring
+    ) -> None:
+        super().__init__(task, entries, seed)
+        self.measuring = measuring
 
     def subject(self, model: Any, seed: int) -> Subject:
         """What explainers are made for; those with the mask's baseline are told its value."""
@@ -38,31 +50,36 @@ class AttributionBench(Bench):
     def measure(
         self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
     ) -> dict[str, Tensor]:
-        """Masking curves of images; what those that perturb rows achieve by it."""
-        measured: dict[str, Tensor] = {}
+        """What was asked for; and what those that perturb rows achieve by it."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]
-        if self.task.kind == "image":
-            by_magnitude = entry.rank_by == "magnitude"
-            ranks = relevance_ranks(answer, by_magnitude=by_magnitude, seed=self.seed)
-            changed = changed_decisions(
-                self.black_box.labels, asked, ranks,
-                fill=self.task.mask_value, batch_size=model_batch(self.task), original=predicted,
-            )  # fmt: skip
-            measured |= {CURVE: changed.double(), **masking_metrics(changed)}
+        scored = Scored(
+            self.task, self.black_box, asked, predicted, answer, entry.rank_by == "magnitude",
+            self.ask(explainer), self.seed,
+        )  # fmt: skip
+        measured = self.measuring.measured(scored)
         if isinstance(explainer, CounterfactualExplainer):
             found = explainer.perturb(asked, predicted)
             after = self.black_box.labels(found.perturbed.view_as(asked))
             measured |= counterfactual_metrics(found, predicted, after)
         return measured
 
+    def metrics(self) -> dict[str, Metric]:
+        """Facts on the metrics there may be values of."""
+        return METRICS | self.measuring.facts()
+
     def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
-        """The relevance of each pixel, or of each column."""
+        """The relevance of each pixel, or the score of each column."""
         if self.task.kind == "tabular":
             return answer
-        return (answer.abs() if entry.rank_by == "magnitude" else answer).mean(dim=1)
+        return relevance(answer, entry.rank_by == "magnitude").view(len(answer), *answer.shape[2:])
 
     def finish(self, results: Results, explained: Mapping[str, Explained]) -> None:
-        """Compare scores with LIME's, and keep a few maps."""
+        """Compare scores with one another and with LIME's, and keep a few maps."""
+        for name, each in explained.items():
+            if len(each.explanations) > 1:
+                flat = [maps.flatten(1) for maps in each.explanations]
+                alike = [cosine(a, b) for a, b in combinations(flat, 2)]
+                self.record(results, name, "seed_stability", torch.stack(alike).mean(dim=0))
         scores = {name: each.explanations[0] for name, each in explained.items()}
         if self.task.kind == "tabular" and LIME in scores:
             lime = scores[LIME]
@@ -70,17 +87,26 @@ class AttributionBench(Bench):
                 n = min(len(own), len(lime))
                 if name != LIME:
                     self.record(results, name, "cosine_to_lime", cosine(own[:n], lime[:n]))
+        relevances = {
+            name: relevance(own, self.entries[name].rank_by == "magnitude").flatten(1)
+            for name, own in scores.items()
+        }
+        flat_scores = {name: own.flatten(1) for name, own in scores.items()}
+        results.agreement = agreements(flat_scores, relevances)
         results.gallery = self._gallery(scores)
 
     def _gallery(self, scores: Mapping[str, Tensor]) -> Gallery | None:
         if not scores:
             return None
         wanted = min(len(self.task.rows), _GALLERY_ROWS[self.task.kind])
-        gallery = Gallery(self.task.rows[:wanted].cpu(), self._titles(wanted))
+        rows = self.task.rows[:wanted].cpu()
+        if self.task.kind == "image":
+            rows = (rows * 255).round() / 255
+        gallery = Gallery(rows, self._titles(wanted))
         for name, maps in scores.items():
             # One that ran out of time has nothing to show for some of the rows.
             if len(maps) >= wanted:
-                gallery.maps[name] = maps[:wanted]
+                gallery.maps[name] = _shown(maps[:wanted])
                 gallery.signed[name] = bool((maps[:wanted] < 0).any())
         return gallery
 
@@ -90,3 +116,10 @@ class AttributionBench(Bench):
             return names
         sure = self.probabilities[:n_rows].amax(dim=1).tolist()
         return [f"{name} ({share:.0%})" for name, share in zip(names, sure, strict=True)]
+
+
+def _shown(maps: Tensor) -> Tensor:
+    """Maps (n, height, width) of photographs in fewer pixels; others as they are."""
+    if maps.ndim < 3 or max(maps.shape[1:]) <= 2 * _MAP_SIDE:
+        return maps
+    return adaptive_avg_pool2d(maps[:, None], _MAP_SIDE)[:, 0]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xai_adapters.benchmark.metrics import METRICS, Metric
 from xai_adapters.benchmark.results import Curve, ExplainerRun, Measurement, Results
 from xai_adapters.benchmark.statistics import bootstrap_interval, standard_error
 from xai_adapters.benchmark.task import Task
@@ -72,6 +73,10 @@ class Bench(ABC):
         self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
     ) -> dict[str, Tensor]:
         """What is measured of the answer for some of the rows: (n,) or (n, thresholds) each."""
+
+    def metrics(self) -> dict[str, Metric]:
+        """Facts on the metrics there may be values of."""
+        return METRICS
 
     @abstractmethod
     def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:

@@ -14,12 +14,15 @@ from torch import Tensor
 from xai_adapters.benchmark.bench import Ask, Bench, Explained
 from xai_adapters.benchmark.counterfactual_quality import Reference, quality
 from xai_adapters.benchmark.metrics import COMMON, COMPARED_IN_COMMON
-from xai_adapters.benchmark.results import ExplainerRun, Results
+from xai_adapters.benchmark.results import Examples, ExplainerRun, Results
 from xai_adapters.benchmark.task import Task
+from xai_adapters.core.feature_kinds import Categorical
+from xai_adapters.core.features import FeatureSchema
 from xai_adapters.registry import ExplainerEntry, Subject
 
 # Whose fit has to pay: the break-even is against it.
 OURS = "fimap_check"
+_N_EXAMPLES = 20
 # An explainer that mostly fails would leave no row that is valid for all.
 _LEAST_VALIDITY = 0.5
 
@@ -68,11 +71,46 @@ class CounterfactualBench(Bench):
             for metric in COMPARED_IN_COMMON:
                 of_common = values[metric][:n].masked_fill(~common, torch.nan)
                 self.record(results, name, metric + COMMON, of_common)
+        results.examples = self._examples(explained)
         runs = {run.name: run for run in results.explainers if run.status == "ok"}
         if OURS in runs:
             for name, run in runs.items():
                 if name != OURS:
                     run.costs["break_even_rows"] = break_even(runs[OURS], run)
+
+    def _examples(self, explained: Mapping[str, Explained]) -> Examples:
+        schema, names = self.reference.schema, self.task.class_names
+        n = min(_N_EXAMPLES, len(self.task.rows))
+        examples = Examples(
+            [feature.name for feature in schema.features],
+            [names[label] for label in self.predicted[:n].tolist()],
+            read_aloud(schema, self.task.rows[:n]),
+        )
+        for name, each in explained.items():
+            changed = each.explanations[0][:n].to(self.task.rows)
+            if len(changed) == n:
+                examples.after[name] = read_aloud(schema, changed)
+                labels = self.black_box.labels(changed).tolist()
+                examples.reached[name] = [names[label] for label in labels]
+        return examples
+
+
+def read_aloud(schema: FeatureSchema, rows: Tensor) -> list[list[str]]:
+    """Model rows (n, d) as people read them: for each row the text of each feature.
+
+    Example:
+        >>> read_aloud(FeatureSchema.all_continuous(2), torch.tensor([[1.25, -3.0]]))
+        [['1.25', '-3']]
+    """
+    texts = []
+    for feature in schema.features:
+        if isinstance(feature, Categorical):
+            held = rows[:, list(feature.columns)]
+            codes = held.argmax(dim=1) if feature.one_hot else held[:, 0].long()
+            texts.append([str(feature.categories[code]) for code in codes.tolist()])
+        else:
+            texts.append([f"{value:.4g}" for value in rows[:, feature.column].tolist()])
+    return [list(row) for row in zip(*texts, strict=True)]
 
 
 def break_even(ours: ExplainerRun, other: ExplainerRun) -> float:

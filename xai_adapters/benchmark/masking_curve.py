@@ -1,13 +1,21 @@
-"""The masking curve: how many decisions change when the least relevant pixels are masked."""
+"""The masking curve: what a model says while an image's pixels are masked one after another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d, pad
 
 THRESHOLDS = tuple(step / 20 for step in range(21))
+
+Fill = Literal["gray", "black", "white", "mean", "blur"]
+FILLS: tuple[Fill, ...] = get_args(Fill)
+_VALUES = {"gray": 0.5, "black": 0.0, "white": 1.0}
+# Of an image's side; a blur as wide leaves colours and no shapes.
+_BLUR = 0.1
 
 
 def relevance_ranks(scores: Tensor, *, by_magnitude: bool, seed: int = 0) -> Tensor:
@@ -40,41 +48,80 @@ def relevance_ranks(scores: Tensor, *, by_magnitude: bool, seed: int = 0) -> Ten
     )
 
 
-def changed_decisions(
-    classify: Callable[[Tensor], Tensor],
+def filling(images: Tensor, fill: Fill | float) -> Tensor:
+    """What masked pixels of images (n, channels, height, width) become, to be broadcast over them.
+
+    Args:
+        images: in [0, 1].
+        fill: a value, one of its names, the "mean" of each image's channels, or a "blur" of it.
+
+    Example:
+        >>> filling(torch.tensor([[[[0.0, 1.0]]]]), "mean").item()
+        0.5
+    """
+    if fill == "mean":
+        return images.mean(dim=(2, 3), keepdim=True)
+    if fill == "blur":
+        return _blurred(images)
+    value = _VALUES[fill] if isinstance(fill, str) else fill
+    return images.new_full((1, 1, 1, 1), value)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Images under a Gaussian blur, mirrored at their edges."""
+    height, width = images.shape[2:]
+    for axis, side in ((2, height), (3, width)):
+        deviation = max(1.0, _BLUR * side)
+        reach = min(round(2 * deviation), side - 1)
+        at = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+        kernel = (-(at**2) / (2 * deviation**2)).exp()
+        shape = [1, 1, 1, 1]
+        shape[axis] = len(kernel)
+        margins = [0, 0, reach, reach] if axis == 2 else [reach, reach, 0, 0]
+        padded = pad(images, margins, mode="reflect").flatten(0, 1)[:, None]
+        images = conv2d(padded, (kernel / kernel.sum()).view(shape)).view_as(images)
+    return images
+
+
+def masked_answers(
+    ask: Callable[[Tensor], Tensor],
     images: Tensor,
     ranks: Tensor,
     *,
-    fill: float,
+    fill: Fill | float,
     thresholds: Sequence[float] = THRESHOLDS,
     batch_size: int = 64,
-    original: Tensor | None = None,
+    most_relevant_first: bool = False,
 ) -> Tensor:
-    """Whether the class changes when the least relevant share of the pixels is masked.
+    """What a model says of images of which a share of the pixels is masked.
 
-    Ikeno and Hara 2018, section 4.2.
+    Ikeno and Hara 2018, section 4.2, mask the least relevant first; the other way round it is
+    "deletion" (Petsiuk et al. 2018). What is left unmasked are then the most relevant pixels: the
+    same answers, read from the end, are those of "insertion".
 
     Args:
-        classify: gives classes (m,) for images (m, channels, height, width).
+        ask: gives answers (m, ...) for images (m, channels, height, width).
         images: (n, channels, height, width).
         ranks: (n, height * width), as `relevance_ranks` gives.
-        fill: the value a masked pixel takes in every channel.
+        fill: what a masked pixel becomes; see `filling`.
         thresholds: shares of the pixels to mask, in [0, 1].
-        batch_size: images in one call of `classify`.
-        original: (n,) classes of the images; asked for if None.
+        batch_size: images in one call.
+        most_relevant_first: mask in the opposite order.
 
     Returns:
-        (n, thresholds) bool.
+        (n, thresholds, ...).
     """
     n_pixels = ranks.shape[1]
+    if most_relevant_first:
+        ranks = n_pixels - 1 - ranks
+    filled = filling(images, fill).expand_as(images)
     counts = torch.tensor([round(share * n_pixels) for share in thresholds], device=images.device)
-    # Each pixel's masks as a column of thresholds, so that a batch can start anywhere among them.
-    hidden = (ranks[:, None, :] < counts[:, None]).flatten(0, 1)
-    owner = torch.arange(len(images), device=images.device).repeat_interleave(len(counts))
+    places = torch.arange(len(images) * len(counts), device=images.device)
     found = []
-    for mask, row in zip(hidden.split(batch_size), owner.split(batch_size), strict=True):
-        masked = images[row].masked_fill(mask.view(-1, 1, *images.shape[2:]), fill)
-        found.append(classify(masked))
-    if original is None:
-        original = torch.cat([classify(some) for some in images.split(batch_size)])
-    return torch.cat(found).view(len(images), -1) != original[:, None]
+    for some in places.split(batch_size):
+        row, threshold = some // len(counts), some % len(counts)
+        hidden = ranks[row] < counts[threshold, None]
+        masked = torch.where(hidden.view(-1, 1, *images.shape[2:]), filled[row], images[row])
+        found.append(ask(masked))
+    answers = torch.cat(found)
+    return answers.view(len(images), len(counts), *answers.shape[1:])

@@ -5,7 +5,7 @@ A metric never sees an explainer; it is given what the explainer said of the row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 from xai_adapters.benchmark.masking_curve import THRESHOLDS
 from xai_adapters.core.minimal_perturbation import Perturbation
 
-CURVE = "masking_curve"
+CURVE, INSERTION, DELETION = "masking_curve", "insertion_curve", "deletion_curve"
 MASKED_SHARES = (0.3, 0.5, 0.7)
 # Added to a metric's name where it is measured on rows for which every explainer succeeded.
 COMMON = "_common"
@@ -29,21 +29,33 @@ class Metric:
     Args:
         title: the heading of its column.
         description: what it says, in a sentence or two.
-        higher_is_better: which end is good.
-        kind: the tasks it is measured on.
+        higher_is_better: which end is good; None where neither is.
+        kind: the tasks it is measured on; "attribution" is of images and tables.
         unit: of its values, "" for shares.
-        thresholds: where it is measured, if it is a curve.
+        thresholds: where it is measured, if it is a curve; `along` says what they are.
+        range: the least and the largest value there can be; None for no end.
+        inputs: what it is computed from.
+        source: where it comes from.
     """
 
     title: str
     description: str
-    higher_is_better: bool
-    kind: Literal["image", "tabular", "counterfactual"]
+    higher_is_better: bool | None
+    kind: Literal["image", "tabular", "attribution", "counterfactual"]
     unit: str = ""
     thresholds: tuple[float, ...] = ()
+    along: str = "share masked"
+    range: tuple[float | None, float | None] = (0.0, 1.0)
+    inputs: tuple[str, ...] = ("scores", "rows", "model")
+    source: str = ""
 
 
-METRICS = {
+_IKENO = "Ikeno and Hara 2018, section 4.2"
+_PETSIUK = "Petsiuk, Das and Saenko 2018 (RISE)"
+_FIMAP = "Chapman-Rounds et al. 2021 (FIMAP)"
+_UNLIMITED = (0.0, None)
+
+_OF_IMAGES = {
     CURVE: Metric(
         "changed decisions",
         "Share of images whose class changes when the given share of pixels, least relevant "
@@ -52,12 +64,14 @@ METRICS = {
         False,
         "image",
         thresholds=THRESHOLDS,
+        source=_IKENO,
     ),
     "masking_area": Metric(
         "masking area",
         "Area under the masking curve, from nothing to everything masked.",
         False,
         "image",
+        source=_IKENO,
     ),
     **{
         f"changed_{share:.0%}".rstrip("%"): Metric(
@@ -66,21 +80,102 @@ METRICS = {
             "pixels are masked.",
             False,
             "image",
+            source=_IKENO,
         )
         for share in MASKED_SHARES
     },
+    INSERTION: Metric(
+        "probability by insertion",
+        "Probability of the image's class when the given share of its pixels, most relevant "
+        "first, is uncovered. The sooner it rises, the better were the relevant pixels found.",
+        True,
+        "image",
+        thresholds=THRESHOLDS,
+        along="share uncovered",
+        source=_PETSIUK,
+    ),
+    "insertion_area": Metric(
+        "insertion area", "Area under the insertion curve.", True, "image", source=_PETSIUK
+    ),
+    DELETION: Metric(
+        "probability by deletion",
+        "Probability of the image's class when the given share of its pixels, most relevant "
+        "first, is masked. The sooner it falls, the better were the relevant pixels found.",
+        False,
+        "image",
+        thresholds=THRESHOLDS,
+        source=_PETSIUK,
+    ),
+    "deletion_area": Metric(
+        "deletion area", "Area under the deletion curve.", False, "image", source=_PETSIUK
+    ),
+}
+_OF_ATTRIBUTIONS = {
+    "sparseness": Metric(
+        "sparseness",
+        "Gini index of the scores' magnitudes: 0 where all features matter alike, near 1 where "
+        "few matter. Being easy to read is not being right.",
+        None,
+        "attribution",
+        inputs=("scores",),
+        source="Chalasani et al. 2020",
+    ),
+    "infidelity": Metric(
+        "infidelity",
+        "Mean squared error of predicting the output's change from the scores, when features are "
+        "moved a little at random; the scores are scaled to predict as well as they can.",
+        False,
+        "attribution",
+        range=_UNLIMITED,
+        source="Yeh et al. 2019, by Captum",
+    ),
+    "max_sensitivity": Metric(
+        "max sensitivity",
+        "Largest change of the scores, as a share of their length, when the row moves by 2 % of "
+        "the range of its features.",
+        False,
+        "attribution",
+        range=_UNLIMITED,
+        inputs=("explainer", "rows"),
+        source="Yeh et al. 2019, by Captum",
+    ),
+    "faithfulness": Metric(
+        "faithfulness",
+        "Correlation, over random halves of the features set to the mask's value (a table's to "
+        "the background's mean), of the scores they hold with what the class's probability loses.",
+        True,
+        "attribution",
+        range=(-1.0, 1.0),
+        source="Bhatt, Weller and Moura 2020",
+    ),
+    "seed_stability": Metric(
+        "stability",
+        "Mean cosine between the scores that the explainer gives when it is made with different "
+        "seeds.",
+        True,
+        "attribution",
+        range=(-1.0, 1.0),
+        inputs=("scores of several seeds",),
+        source=_FIMAP,
+    ),
     "cosine_to_lime": Metric(
         "cosine to LIME",
         "Mean cosine between the attribution and lime_tabular's weights for the predicted class. "
         "It tells agreement with LIME, which is not the same as being right.",
         True,
         "tabular",
+        range=(-1.0, 1.0),
+        inputs=("scores", "LIME's scores"),
+        source=_FIMAP,
     ),
+}
+_OF_PERTURBATIONS = {
     "validity": Metric(
         "validity",
         "Share of rows whose perturbation changes the class that the black box itself gives.",
         True,
         "counterfactual",
+        inputs=("changed rows", "model"),
     ),
     "adversarial_accuracy": Metric(
         "adversarial accuracy",
@@ -88,82 +183,82 @@ METRICS = {
         "paper's figure; the user's model may disagree, so read it beside validity.",
         True,
         "counterfactual",
+        inputs=("changed rows", "surrogate"),
+        source=_FIMAP,
     ),
     "recovery_accuracy": Metric(
         "recovery accuracy",
         "Share of rows on which the surrogate gives the black box's class.",
         True,
         "counterfactual",
+        inputs=("rows", "surrogate", "model"),
+        source=_FIMAP,
     ),
-    **{
-        name: Metric(
-            title,
-            f"{description} Over the rows that changed their class.",
-            better,
-            "counterfactual",
-            unit,
-        )
-        for name, (title, description, better, unit) in {
-            "changed_features": ("features changed", "How many features changed.", False, ""),
-            "changed_categories": (
-                "categories changed",
-                "How many of them are categories.",
-                False,
-                "",
-            ),
-            "l1": ("L1", "Sum of the numbers' changes in standard deviations.", False, "sd"),
-            "l1_mad": (
-                "L1 / MAD",
-                "Sum of the numbers' changes in median absolute deviations.",
-                False,
-                "",
-            ),
-            "l2": ("L2", "Euclidean length of the numbers' changes.", False, "sd"),
-            "linf": ("L∞", "Largest change of a number.", False, "sd"),
-            "removable_changes": (
-                "removable",
-                "How many changed features can be put back, each alone, without losing "
-                "the new class.",
-                False,
-                "",
-            ),
-            "neighbour_distance": (
-                "to neighbours",
-                "Mean distance to the five nearest training rows of the class that "
-                "was reached; small is plausible.",
-                False,
-                "",
-            ),
-            "log_density": (
-                "log density",
-                "Logarithm of a kernel estimate of the density of training rows of "
-                "the class that was reached; large is plausible.",
-                True,
-                "",
-            ),
-        }.items()
-    },
+}
+
+
+def _distance(
+    title: str,
+    description: str,
+    unit: str = "",
+    *,
+    higher_is_better: bool = False,
+    range: tuple[float | None, float | None] = _UNLIMITED,
+) -> Metric:
+    """A metric of the rows that changed their class."""
+    return Metric(
+        title,
+        f"{description} Over the rows that changed their class.",
+        higher_is_better,
+        "counterfactual",
+        unit,
+        range=range,
+        inputs=("rows", "changed rows", "training rows"),
+    )
+
+
+_OF_COUNTERFACTUALS = {
+    "changed_features": _distance("features changed", "How many features changed."),
+    "changed_categories": _distance("categories changed", "How many of them are categories."),
+    "l1": _distance("L1", "Sum of the numbers' changes in standard deviations.", "sd"),
+    "l1_mad": _distance("L1 / MAD", "Sum of the numbers' changes in median absolute deviations."),
+    "l2": _distance("L2", "Euclidean length of the numbers' changes.", "sd"),
+    "linf": _distance("L∞", "Largest change of a number.", "sd"),
+    "removable_changes": _distance(
+        "removable",
+        "How many changed features can be put back, each alone, without losing the new class.",
+    ),
+    "neighbour_distance": _distance(
+        "to neighbours",
+        "Mean distance to the five nearest training rows of the class that was reached; small is "
+        "plausible.",
+    ),
+    "log_density": _distance(
+        "log density",
+        "Logarithm of a kernel estimate of the density of training rows of the class that was "
+        "reached; large is plausible.",
+        higher_is_better=True,
+        range=(None, None),
+    ),
     "violations": Metric(
         "violations",
         "How many features of a row break what the schema allows: immutable, out of bounds, the "
         "wrong way, not one-hot.",
         False,
         "counterfactual",
+        range=_UNLIMITED,
+        inputs=("rows", "changed rows", "schema"),
     ),
-    **{
-        name + COMMON: Metric(
-            f"{title}, common rows",
-            "The same over the rows for which every explainer of at least half validity succeeded.",
-            False,
-            "counterfactual",
-            unit,
-        )
-        for name, title, unit in (
-            ("changed_features", "features changed", ""),
-            ("l1", "L1", "sd"),
-            ("l2", "L2", "sd"),
-        )
-    },
+}
+
+METRICS = {**_OF_IMAGES, **_OF_ATTRIBUTIONS, **_OF_PERTURBATIONS, **_OF_COUNTERFACTUALS} | {
+    name + COMMON: replace(
+        _OF_COUNTERFACTUALS[name],
+        title=f"{_OF_COUNTERFACTUALS[name].title}, common rows",
+        description="The same over the rows for which every explainer of at least half validity "
+        "succeeded.",
+    )
+    for name in COMPARED_IN_COMMON
 }
 
 

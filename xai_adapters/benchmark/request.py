@@ -31,7 +31,7 @@ class Request:
         limit: rows to explain at most.
         mask_value: what a masked pixel is set to; None for the task's own.
         device: where models and rows are.
-        seed, seeds, block_size, time_limit, threads: see `Settings`.
+        seed, seeds, block_size, time_limit, threads, metrics, fills: see `Settings`.
     """
 
     task: str | None = None
@@ -47,6 +47,8 @@ class Request:
     block_size: int | None = None
     time_limit: float = 300.0
     threads: int = 1
+    metrics: tuple[str, ...] | None = None
+    fills: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], source: str) -> Request:
@@ -120,7 +122,10 @@ class Request:
     @property
     def settings(self) -> Settings:
         """What the numbers depend on besides."""
-        return Settings(self.seed, self.seeds, self.block_size, self.time_limit, self.threads)
+        return Settings(
+            self.seed, self.seeds, self.block_size, self.time_limit, self.threads, self.metrics,
+            self.fills,
+        )  # fmt: skip
 
     def load(self, *, progress: bool = False) -> Task:
         """Make the task."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from xai_adapters.benchmark.tensor_file import read_tensors, write_tensors
@@ -15,6 +16,7 @@ from xai_adapters.benchmark.tensor_file import read_tensors, write_tensors
 SCHEMA_VERSION = 2
 
 _MAP = "map/"
+_LEVELS = 255
 
 # The bound and the floor of a comparison: never ranked, nor marked as the best of a column.
 ENDS = ("greedy", "random")
@@ -80,6 +82,35 @@ class Curve:
 
 
 @dataclass
+class Agreement:
+    """How far every two explainers agree: `values[i][j]` is of `names[i]` and `names[j]`."""
+
+    title: str
+    description: str
+    names: list[str]
+    values: list[list[float]]
+
+
+@dataclass
+class Examples:
+    """A few rows of a table with what each explainer made of them, as people read them.
+
+    Args:
+        features: their names.
+        titles: the class of each row.
+        before: for each row the values of its features.
+        after: for each explainer and row the values it proposes.
+        reached: for each explainer and row the class that the model gives those values.
+    """
+
+    features: list[str]
+    titles: list[str]
+    before: list[list[str]]
+    after: dict[str, list[list[str]]] = field(default_factory=dict)
+    reached: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass
 class Gallery:
     """A few rows with what each explainer said of them, for people to look at.
 
@@ -96,10 +127,11 @@ class Gallery:
     signed: dict[str, bool] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write it to a file."""
+        """Write it to a file; of pictures whole steps of 1 / 255 are kept."""
         maps = {_MAP + name: each for name, each in self.maps.items()}
         facts = {"titles": self.titles, "signed": self.signed}
-        write_tensors(path, {"rows": self.rows, **maps}, facts)
+        rows = (self.rows * _LEVELS).round().byte() if self.rows.ndim == 4 else self.rows
+        write_tensors(path, {"rows": rows, **maps}, facts)
 
     @classmethod
     def read(cls, path: Path) -> Gallery:
@@ -111,7 +143,9 @@ class Gallery:
         tensors, facts = read_tensors(path)
         # In the order of the run, which the file does not keep.
         maps = {name: tensors[_MAP + name] for name in facts["signed"]}
-        return cls(tensors["rows"], facts["titles"], maps, facts["signed"])
+        rows = tensors["rows"]
+        rows = rows.float() / _LEVELS if rows.dtype == torch.uint8 else rows
+        return cls(rows, facts["titles"], maps, facts["signed"])
 
 
 @dataclass
@@ -125,6 +159,8 @@ class Results:
     explainers: list[ExplainerRun] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    agreement: list[Agreement] = field(default_factory=list)
+    examples: Examples | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     gallery: Gallery | None = None
     schema_version: int = SCHEMA_VERSION
@@ -151,6 +187,8 @@ class Results:
             "explainers": [ExplainerRun(**run) for run in plain.pop("explainers")],
             "measurements": [Measurement(**_numbers(m)) for m in plain.pop("measurements")],
             "curves": [Curve(**_numbers(curve)) for curve in plain.pop("curves")],
+            "examples": Examples(**examples) if (examples := plain.pop("examples", None)) else None,
+            "agreement": [Agreement(**each) for each in plain.pop("agreement", [])],
         }
         for measurement in made["measurements"]:
             measurement.rank = measurement.rank and tuple(measurement.rank)

@@ -22,7 +22,7 @@ from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
 from xai_adapters.benchmark.counterfactual_bench import CounterfactualBench
 from xai_adapters.benchmark.dealing import Dealer, Lane, do_here, do_in_processes
 from xai_adapters.benchmark.environment import environment
-from xai_adapters.benchmark.metrics import METRICS
+from xai_adapters.benchmark.measures import Measuring
 from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
@@ -30,7 +30,7 @@ from xai_adapters.benchmark.settings import Settings, check_jobs, entries_of
 from xai_adapters.benchmark.standings import settle_standings
 from xai_adapters.benchmark.task import Task
 from xai_adapters.benchmark.worker import Worker
-from xai_adapters.errors import require
+from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.registry import ExplainerEntry
 
 _N_ALONE = 20
@@ -96,9 +96,8 @@ def _run(
     description: Mapping[str, Any] | None,
 ) -> Results:
     n_threads = settings.threads or torch.get_num_threads()
-    kind = CounterfactualBench if task.compares == "counterfactual" else AttributionBench
     with _threads(n_threads):
-        bench: Bench = kind(task, entries, settings.seed)
+        bench = _bench(task, entries, settings)
         plan = {
             "settings": settings.facts(entries) | {"threads": n_threads},
             "description": dict(description or {}),
@@ -117,6 +116,15 @@ def _run(
             write_results(results, folder.path)
             folder.finish()
     return results
+
+
+def _bench(task: Task, entries: Sequence[ExplainerEntry], settings: Settings) -> Bench:
+    if task.compares == "attribution":
+        measuring = Measuring(settings.metrics, settings.fills, task)
+        return AttributionBench(task, entries, settings.seed, measuring)
+    if settings.metrics is not None or settings.fills:
+        raise InvalidInputError("counterfactuals are measured by all there is: name no metrics")
+    return CounterfactualBench(task, entries, settings.seed)
 
 
 def _results(bench: Bench, plan: Mapping[str, Any], jobs: int) -> Results:
@@ -141,7 +149,7 @@ def _results(bench: Bench, plan: Mapping[str, Any], jobs: int) -> Results:
             **plan["description"],
         },
         environment=environment(),
-        metrics={name: dataclasses.asdict(metric) for name, metric in METRICS.items()},
+        metrics={name: dataclasses.asdict(facts) for name, facts in bench.metrics().items()},
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xai_adapters.benchmark.measures import check_names
 from xai_adapters.benchmark.references import explainer_of
 from xai_adapters.benchmark.task import Comparison
 from xai_adapters.errors import InvalidInputError
@@ -26,6 +27,10 @@ class Settings:
         time_limit: seconds after which an explainer gets no further block of rows; it is measured
             on the rows it finished.
         threads: torch's, on which sums depend in the last digit; None for what torch has.
+        metrics: what is measured of attributions, names of `measures.MEASURES` or "quantus:Name";
+            what costs little if None.
+        fills: what masked pixels become, beside the task's own mask: names of
+            `masking_curve.FILLS`.
     """
 
     seed: int = 0
@@ -33,9 +38,12 @@ class Settings:
     block_size: int | None = None
     time_limit: float = 300.0
     threads: int | None = None
+    metrics: tuple[str, ...] | None = None
+    fills: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used."""
+        check_names(self.metrics or (), self.fills)
         if self.time_limit <= 0:
             raise InvalidInputError(
                 f"the time limit must be positive; it is {self.time_limit} seconds"

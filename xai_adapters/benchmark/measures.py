@@ -1,0 +1,365 @@
+"""What can be measured of attributions, by the names that `--metrics` takes.
+
+A measure is a function of an explainer's scores for some rows, and gives a value a row for each of
+its metrics. What all explainers are measured by unless told costs little beside explaining; the
+others are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_adapters.benchmark.masking_curve import (
+    FILLS,
+    THRESHOLDS,
+    Fill,
+    masked_answers,
+    relevance_ranks,
+)
+from xai_adapters.benchmark.metrics import (
+    CURVE,
+    DELETION,
+    INSERTION,
+    METRICS,
+    Metric,
+    masking_metrics,
+)
+from xai_adapters.benchmark.task import Task
+from xai_adapters.core.black_box import BlackBox
+from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownNameError, require
+
+Values = dict[str, Tensor]
+_SUBSETS = 50
+_MOVES = 10
+# Of the range of a feature.
+_RADIUS = 0.02
+_QUANTUS = "quantus:"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a measure is given.
+
+    Args:
+        task: model and background.
+        black_box: the model, asked.
+        rows: (n, ...) that were explained.
+        classes: (n,) that the model gives them.
+        scores: (n, ...) that an explainer gives their features.
+        by_magnitude: whether a feature is relevant by its score's magnitude.
+        explain: the explainer, for rows and classes.
+        seed: of what is drawn.
+    """
+
+    task: Task
+    black_box: BlackBox
+    rows: Tensor
+    classes: Tensor
+    scores: Tensor
+    by_magnitude: bool
+    explain: Callable[[Tensor, Tensor], Tensor]
+    seed: int
+
+    @property
+    def batch_size(self) -> int:
+        """Rows that the model is asked about at once."""
+        return self.black_box.batch_size
+
+    @property
+    def relevance(self) -> Tensor:
+        """(n, d) the larger, the more a feature matters; of images by pixel."""
+        return relevance(self.scores, self.by_magnitude)
+
+    def probability(self, rows: Tensor, classes: Tensor) -> Tensor:
+        """(m,) what the model gives the classes (m,)."""
+        return self.black_box.probabilities(rows).gather(1, classes[:, None])[:, 0]
+
+
+def relevance(scores: Tensor, by_magnitude: bool) -> Tensor:
+    """(n, d) from scores (n, d) or (n, channels, height, width): pixels have one relevance."""
+    sized = scores.abs() if by_magnitude else scores
+    return sized.mean(dim=1).flatten(1) if scores.ndim == 4 else sized
+
+
+def measure_masking(scored: Scored, fill: Fill | float, suffix: str) -> Values:
+    """Masking the least relevant pixels: decisions that change, and, from its end, insertion."""
+    answers = _masked(scored, fill, most_relevant_first=False)
+    changed = answers.argmax(dim=2) != scored.classes[:, None]
+    uncovered = _of_class(answers, scored.classes).flip(1)
+    found = {CURVE: changed.double(), INSERTION: uncovered, "insertion_area": _area(uncovered)}
+    return {name + suffix: values for name, values in (found | masking_metrics(changed)).items()}
+
+
+def measure_deletion(scored: Scored, fill: Fill | float, suffix: str) -> Values:
+    """Masking the most relevant pixels."""
+    answers = _masked(scored, fill, most_relevant_first=True)
+    left = _of_class(answers, scored.classes)
+    return {DELETION + suffix: left, "deletion_area" + suffix: _area(left)}
+
+
+def _masked(scored: Scored, fill: Fill | float, *, most_relevant_first: bool) -> Tensor:
+    ranks = relevance_ranks(scored.scores, by_magnitude=scored.by_magnitude, seed=scored.seed)
+    return masked_answers(
+        scored.black_box.probabilities, scored.rows, ranks, fill=fill,
+        batch_size=scored.batch_size, most_relevant_first=most_relevant_first,
+    )  # fmt: skip
+
+
+def _of_class(answers: Tensor, classes: Tensor) -> Tensor:
+    index = classes[:, None, None].expand(-1, answers.shape[1], 1)
+    return answers.gather(2, index)[:, :, 0].double()
+
+
+def _area(curve: Tensor) -> Tensor:
+    return torch.trapezoid(curve, curve.new_tensor(THRESHOLDS), dim=1)
+
+
+def measure_sparseness(scored: Scored) -> Values:
+    """The Gini index of magnitudes; 0 for scores that are all zero."""
+    sizes = relevance(scored.scores, by_magnitude=True).double().sort(dim=1).values
+    n = sizes.shape[1]
+    place = torch.arange(1, n + 1, dtype=sizes.dtype, device=sizes.device)
+    share = sizes / sizes.sum(dim=1, keepdim=True).clamp(min=torch.finfo(sizes.dtype).tiny)
+    gini = (share * (2 * place - n - 1)).sum(dim=1) / n
+    return {"sparseness": gini}
+
+
+def measure_faithfulness(scored: Scored) -> Values:
+    """Correlation of scores taken away with probability lost; 0 where one never varies.
+
+    All rows share the halves, so that a row's value does not depend on its block.
+    """
+    rows = scored.rows
+    spots = scored.relevance
+    d = spots.shape[1]
+    generator = torch.Generator().manual_seed(scored.seed)
+    order = torch.rand(_SUBSETS, d, generator=generator).argsort(dim=1)
+    absent = (order < (d + 1) // 2).to(rows.device)
+    taken = spots.double() @ absent.T.double()
+    if scored.task.kind == "image":
+        hidden, fill = absent.view(-1, 1, *rows.shape[2:]), scored.task.mask_value
+        masked = [torch.where(hidden, fill, row) for row in rows]
+    else:
+        means = scored.task.background.mean(dim=0)
+        masked = [torch.where(absent, means, row) for row in rows]
+    left = torch.stack(
+        [
+            scored.probability(some, label.expand(_SUBSETS))
+            for some, label in zip(masked, scored.classes, strict=True)
+        ]
+    )
+    lost = scored.probability(rows, scored.classes)[:, None] - left
+    return {"faithfulness": _correlation(taken, lost.double())}
+
+
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation (n,) of rows (n, m); 0 where one is constant."""
+    first = first - first.mean(dim=1, keepdim=True)
+    second = second - second.mean(dim=1, keepdim=True)
+    return torch.nn.functional.cosine_similarity(first, second, dim=1)
+
+
+def measure_infidelity(scored: Scored) -> Values:
+    """Captum's infidelity, its scores scaled."""
+    metrics = require("captum.metrics", "captum")
+    radius = _span(scored.task) * _RADIUS
+
+    def moved(rows: Tensor) -> tuple[Tensor, Tensor]:
+        moves = radius * torch.randn(rows.shape).to(rows)
+        return moves, rows - moves
+
+    found: Tensor = metrics.infidelity(
+        _forward(scored), moved, scored.rows, scored.scores, target=scored.classes,
+        n_perturb_samples=_MOVES, normalize=True,
+    )  # fmt: skip
+    return {"infidelity": found}
+
+
+def measure_sensitivity(scored: Scored) -> Values:
+    """Captum's max-sensitivity: the explainer is asked about rows nearby."""
+    metrics = require("captum.metrics", "captum")
+    radius = _span(scored.task) * _RADIUS
+
+    def moved(rows: Tensor, _: float = 0.0) -> Tensor:
+        return rows + radius * (2 * torch.rand(rows.shape).to(rows) - 1)
+
+    def explain(rows: Tensor | tuple[Tensor], target: Tensor) -> tuple[Tensor]:
+        # First in a tuple of its own accord, then what was moved.
+        return (scored.explain(rows[0] if isinstance(rows, tuple) else rows, target),)
+
+    found: Tensor = metrics.sensitivity_max(
+        explain, scored.rows, perturb_func=moved, n_perturb_samples=_MOVES, target=scored.classes
+    )
+    return {"max_sensitivity": found}
+
+
+def _forward(scored: Scored) -> Callable[[Tensor], Tensor]:
+    return lambda rows: scored.black_box.probabilities(rows).to(rows.dtype)
+
+
+def _span(task: Task) -> Tensor:
+    """What a feature ranges over: of images all of [0, 1]."""
+    if task.kind == "image":
+        return task.rows.new_ones(())
+    return task.background.amax(dim=0) - task.background.amin(dim=0)
+
+
+def measure_by_quantus(scored: Scored, name: str) -> Values:
+    """A metric of Quantus, with its own settings.
+
+    Raises:
+        NotApplicableError: if the model is no torch module, which Quantus asks for.
+    """
+    quantus = require("quantus", "quantus")
+    if not scored.task.differentiable:
+        raise NotApplicableError("Quantus measures torch modules only")
+    metric = getattr(quantus, name)(disable_warnings=True, display_progressbar=False)
+    found = metric(
+        model=scored.task.model,
+        x_batch=scored.rows.cpu().numpy(),
+        y_batch=scored.classes.cpu().numpy(),
+        a_batch=scored.scores.cpu().numpy(),
+        device=str(scored.rows.device),
+    )
+    return {_QUANTUS + name: torch.as_tensor([float(each) for each in found])}
+
+
+def quantus_metric(name: str) -> Metric:
+    """Facts on "quantus:Name".
+
+    Raises:
+        MissingDependencyError: if Quantus is not installed.
+        UnknownNameError: if it has no such metric.
+    """
+    quantus: Any = require("quantus", "quantus")
+    plain = name.removeprefix(_QUANTUS)
+    metric = getattr(quantus, plain, None)
+    if metric is None:
+        known = {each for group in quantus.AVAILABLE_METRICS.values() for each in group}
+        raise UnknownNameError("metric of Quantus", plain, known)
+    direction = getattr(getattr(metric, "score_direction", None), "value", None)
+    return Metric(
+        name,
+        " ".join((metric.__doc__ or "").partition("\n\n")[0].split()),
+        {"higher": True, "lower": False}.get(str(direction)),
+        "attribution",
+        range=(None, None),
+        source="Hedström et al. 2023 (Quantus)",
+    )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What `--metrics` names.
+
+    Args:
+        metrics: the names of what it gives.
+        apply: the function; None for what is measured of all explainers together.
+        default: whether it is measured unless told.
+        of_images: whether only images have it.
+        with_fill: whether it is measured for each fill.
+    """
+
+    metrics: tuple[str, ...]
+    apply: Callable[..., Values]
+    default: bool = False
+    of_images: bool = False
+    with_fill: bool = False
+
+
+_MASKING = (CURVE, "masking_area", "changed_30", "changed_50", "changed_70")
+MEASURES = {
+    "masking": Measure((*_MASKING, INSERTION, "insertion_area"), measure_masking, True, True, True),
+    "deletion": Measure((DELETION, "deletion_area"), measure_deletion, False, True, True),
+    "sparseness": Measure(("sparseness",), measure_sparseness, True),
+    "faithfulness": Measure(("faithfulness",), measure_faithfulness),
+    "infidelity": Measure(("infidelity",), measure_infidelity),
+    "max_sensitivity": Measure(("max_sensitivity",), measure_sensitivity),
+}
+
+
+def check_names(names: Iterable[str], fills: Iterable[str]) -> None:
+    """Make sure that measures and fills are there.
+
+    Raises:
+        UnknownNameError: for one that does not exist.
+        MissingDependencyError: for one of a library that is not installed.
+    """
+    for name in names:
+        if name.startswith(_QUANTUS):
+            quantus_metric(name)
+        elif name not in MEASURES:
+            raise UnknownNameError("metric", name, [*MEASURES, f"{_QUANTUS}NAME"])
+    for fill in fills:
+        if fill not in FILLS:
+            raise UnknownNameError("fill", fill, FILLS)
+
+
+class Measuring:
+    """The measures of a run.
+
+    Args:
+        names: of `MEASURES`, or "quantus:Name"; those that cost little if None.
+        fills: what masked pixels become, beside the task's own mask.
+        task: what is measured on.
+
+    Raises:
+        InvalidInputError: for a measure that was asked for and cannot be of this task.
+    """
+
+    def __init__(self, names: Sequence[str] | None, fills: Iterable[str], task: Task) -> None:
+        self.names = list(dict.fromkeys(MEASURES if names is None else names))
+        if names is None:
+            self.names = [name for name in self.names if MEASURES[name].default]
+        self.fills = dict.fromkeys(fills)
+        if task.kind == "image":
+            return
+        of_images = [name for name in self.names if name in MEASURES and MEASURES[name].of_images]
+        if names is not None and of_images:
+            raise InvalidInputError(f"{', '.join(of_images)} can be measured on images only")
+        self.names = [name for name in self.names if name not in of_images]
+
+    def facts(self) -> dict[str, Metric]:
+        """Facts on what is measured here beyond `METRICS`: with other fills, or by Quantus."""
+        found = {}
+        for fill in self.fills:
+            for name in self.names:
+                measure = MEASURES.get(name)
+                for metric in measure.metrics if measure and measure.with_fill else ():
+                    facts = METRICS[metric]
+                    found[f"{metric}[{fill}]"] = replace(
+                        facts,
+                        title=f"{facts.title}, {fill}",
+                        description=f"{facts.description} Masked pixels are {_BECOME[fill]}.",
+                    )
+        for name in self.names:
+            if name.startswith(_QUANTUS):
+                found[name] = quantus_metric(name)
+        return found
+
+    def measured(self, scored: Scored) -> Values:
+        """All values of some rows."""
+        found: Values = {}
+        for name in self.names:
+            if name.startswith(_QUANTUS):
+                found |= measure_by_quantus(scored, name.removeprefix(_QUANTUS))
+                continue
+            measure = MEASURES[name]
+            if not measure.with_fill:
+                found |= measure.apply(scored)
+                continue
+            found |= measure.apply(scored, scored.task.mask_value, "")
+            for fill in self.fills:
+                found |= measure.apply(scored, fill, f"[{fill}]")
+        return found
+
+
+_BECOME = {
+    "gray": "gray", "black": "black", "white": "white", "mean": "the mean of their image",
+    "blur": "blurred",
+}  # fmt: skip
