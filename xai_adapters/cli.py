@@ -4,6 +4,7 @@
 # named, and annotations that mention it must be read where it is known.
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,15 +185,25 @@ def _report_command(typer: Any) -> Any:
         folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
         format: Annotated[str, typer.Option(help="html, md or csv.")] = "html",
         out: Annotated[Path | None, typer.Option(help="File; md and csv are printed.")] = None,
+        axioms: Annotated[
+            Path | None,
+            typer.Option(help="What `xai-adapters axioms --out` wrote, to be shown in the HTML."),
+        ] = None,
     ) -> None:
         """Write the report of a run anew, or its table as markdown or CSV."""
+        from xai_adapters.benchmark.axiom_table import read_axioms
         from xai_adapters.benchmark.output import read_results
-        from xai_adapters.benchmark.report import WRITERS
+        from xai_adapters.benchmark.report import WRITERS, render
         from xai_adapters.core.files import replace_file
 
         if format not in WRITERS:
             raise UnknownNameError("format", format, WRITERS)
-        text = WRITERS[format](read_results(folder))
+        results, write = read_results(folder), WRITERS[format]
+        if axioms is not None:
+            if format != "html":
+                raise InvalidInputError("axioms are shown in the HTML only; leave --format out")
+            write = partial(render, axioms=read_axioms(axioms))
+        text = write(results)
         path = out or (folder / "report.html" if format == "html" else None)
         if path is None:
             print(text, end="")

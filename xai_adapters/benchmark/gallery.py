@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xai_adapters.errors import require
 
-from .results import Gallery
+from .results import Agreement, Gallery
 from .table import format_number
 
 Floats = NDArray[np.floating[Any]]
@@ -23,6 +23,7 @@ Pixels = NDArray[np.uint8]
 
 # Both are white where a feature does not matter, and told apart by colour-blind readers.
 DIVERGING, SEQUENTIAL = "RdBu_r", "Purples"
+_LARGE = 64
 MISSING = (200, 200, 200)
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -60,14 +61,14 @@ def color_indices(scores: Floats, signed: bool) -> Pixels:
     return indices
 
 
-def data_uri(pixels: Pixels, colors: Pixels | None = None) -> str:
-    """A PNG as a data URI: gray (h, w), coloured (h, w, 3), or (h, w) places in a palette."""
+def data_uri(pixels: Pixels, colors: Pixels | None = None, form: str = "PNG") -> str:
+    """A picture as a data URI: gray (h, w), coloured (h, w, 3), or (h, w) places in a palette."""
     image = require("PIL.Image", "benchmark").fromarray(np.ascontiguousarray(pixels))
     if colors is not None:
         image.putpalette(colors.tobytes())
     file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    image.save(file, format=form, optimize=True)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 @dataclass(frozen=True)
@@ -79,26 +80,82 @@ class GalleryRow:
     maps: list[str]
 
 
-def image_rows(gallery: Gallery, names: Sequence[str]) -> list[GalleryRow]:
-    """Every image with the maps of the named explainers."""
-    images = gallery.rows.detach().cpu().double().nan_to_num()
-    if images.shape[1] != 3:
-        images = images.mean(dim=1, keepdim=True)
-    originals = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+def image_rows(gallery: Gallery, names: Sequence[str], n: int) -> list[GalleryRow]:
+    """The first n images with the maps of the named explainers."""
     maps = {}
     for name in names:
         signed = gallery.signed[name]
         colors = palette(DIVERGING if signed else SEQUENTIAL)
-        indices = color_indices(_array(gallery.maps[name]), signed)
+        # On the scale of all rows, as in the browser below.
+        indices = color_indices(_array(gallery.maps[name]), signed)[:n]
         maps[name] = [data_uri(map_, colors) for map_ in indices]
+    pictures = _pictures(gallery)[:n]
     return [
-        GalleryRow(
-            title=title,
-            picture=data_uri(image.squeeze(axis=2) if image.shape[2] == 1 else image),
-            maps=[maps[name][i] for name in names],
-        )
-        for i, (title, image) in enumerate(zip(gallery.titles, originals, strict=True))
+        GalleryRow(title, picture, [maps[name][i] for name in names])
+        for i, (title, picture) in enumerate(zip(gallery.titles[:n], pictures, strict=True))
     ]
+
+
+def _pictures(gallery: Gallery) -> list[str]:
+    """The images as data URIs; photographs are compressed."""
+    images = gallery.rows.detach().cpu().double().nan_to_num()
+    if images.shape[1] != 3:
+        images = images.mean(dim=1, keepdim=True)
+    pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    form = "JPEG" if max(images.shape[2:]) > _LARGE else "PNG"
+    return [
+        data_uri(each.squeeze(axis=2) if each.shape[2] == 1 else each, form=form) for each in pixels
+    ]
+
+
+def browser_data(gallery: Gallery | None, names: Sequence[str]) -> dict[str, Any]:
+    """Everything that the page's script draws an image from: bytes as base64."""
+    assert gallery is not None
+    maps = {}
+    for name in names:
+        indices = color_indices(_array(gallery.maps[name]), gallery.signed[name])
+        maps[name] = [base64.b64encode(each.tobytes()).decode() for each in indices]
+    return {
+        "titles": gallery.titles,
+        "pictures": _pictures(gallery),
+        "size": list(gallery.rows.shape[2:]),
+        "names": list(names),
+        "maps": maps,
+        "sizes": {name: list(gallery.maps[name].shape[1:]) for name in names},
+        "signed": {name: gallery.signed[name] for name in names},
+        "palettes": {
+            str(signed).lower(): base64.b64encode(palette(scale).tobytes()).decode()
+            for signed, scale in ((True, DIVERGING), (False, SEQUENTIAL))
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of numbers with a style each; rows and columns have the same names."""
+
+    title: str
+    description: str
+    names: list[str]
+    cells: list[list[tuple[str, str]]]
+
+
+def agreement_cells(agreement: Agreement, order: Mapping[str, int]) -> Grid:
+    """Agreement as coloured numbers, the explainers in a given order."""
+    at = sorted(
+        range(len(agreement.names)), key=lambda i: order.get(agreement.names[i], len(order))
+    )
+    values = np.array(agreement.values, dtype=float)[np.ix_(at, at)]
+    indices = np.where(
+        np.isfinite(values), ((np.nan_to_num(values).clip(-1, 1) + 1) * 127).round(), 255
+    )
+    colors = palette(DIVERGING)[indices.astype(np.uint8)]
+    cells = [
+        [(f"{value:.2f}" if np.isfinite(value) else "–", _style(color)) for value, color in row]
+        for row in (zip(*each, strict=True) for each in zip(values, colors, strict=True))
+    ]
+    names = [agreement.names[i] for i in at]
+    return Grid(agreement.title, agreement.description, names, cells)
 
 
 @dataclass(frozen=True)
@@ -191,15 +248,16 @@ def _crosses(centres: Floats, arms: Floats) -> dict[str, Any]:
 
 def _heat_cells(scores: Floats, signed: bool) -> list[list[tuple[str, str]]]:
     colors = palette(DIVERGING if signed else SEQUENTIAL)[color_indices(scores, signed)]
-    # Text turns white where the colour behind it is dark to the eye (Rec. 601 luma).
-    dark = colors @ np.array([0.299, 0.587, 0.114]) < 128
     return [
-        [
-            (format_number(score), f"background: {_css(color)}; color: {'#fff' if d else '#111'}")
-            for score, color, d in zip(*row, strict=True)
-        ]
-        for row in zip(scores, colors, dark, strict=True)
+        [(format_number(score), _style(color)) for score, color in zip(*row, strict=True)]
+        for row in zip(scores, colors, strict=True)
     ]
+
+
+def _style(color: Pixels) -> str:
+    """A background, and text that turns white where it is dark to the eye (Rec. 601 luma)."""
+    dark = color @ np.array([0.299, 0.587, 0.114]) < 128
+    return f"background: {_css(color)}; color: {'#fff' if dark else '#111'}"
 
 
 def _css(color: Pixels) -> str:

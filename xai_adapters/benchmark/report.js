@@ -65,5 +65,81 @@ document.getElementById("size")?.addEventListener("input", (event) => {
 });
 document.getElementById("size")?.dispatchEvent(new Event("input"));
 
+// One image at a time: the maps' places in their palettes are here, and are drawn when chosen.
+for (const form of document.querySelectorAll(".browser")) {
+  const data = JSON.parse(document.getElementById("images").textContent);
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const [chosen, masked] = [form.querySelector("#chosen"), form.querySelector("#masked")];
+  const [height, width] = data.size;
+  const palettes = { true: bytes(data.palettes.true), false: bytes(data.palettes.false) };
+  const cards = form.querySelector(".cards");
+  const card = (title, ...parts) => {
+    const figure = document.createElement("figure");
+    const caption = document.createElement("figcaption");
+    caption.textContent = title;
+    figure.append(caption, ...parts);
+    cards.append(figure);
+  };
+  const canvas = (w, h) => Object.assign(document.createElement("canvas"), { width: w, height: h });
+
+  const original = document.createElement("img");
+  card("image", original);
+  const drawn = data.names.map((name) => {
+    const [h, w] = data.sizes[name];
+    const [map, left] = [canvas(w, h), canvas(width, height)];
+    left.setAttribute("role", "img");
+    map.setAttribute("role", "img");
+    card(`${name} ${data.signed[name] ? "±" : "+"}`, map, left);
+    return { name, map, left, w, h };
+  });
+
+  function drawMap({ name, map, w, h }, indices) {
+    const [context, colors] = [map.getContext("2d"), palettes[data.signed[name]]];
+    const picture = context.createImageData(w, h);
+    indices.forEach((index, i) => {
+      for (let c = 0; c < 3; c++) picture.data[4 * i + c] = colors[3 * index + c];
+      picture.data[4 * i + 3] = 255;
+    });
+    context.putImageData(picture, 0, 0);
+    map.setAttribute("aria-label", `what ${name} says`);
+  }
+
+  function drawLeft({ name, left, w, h }, indices, share) {
+    const order = [...indices.keys()].sort((a, b) => indices[a] - indices[b]);
+    const hidden = new Uint8Array(indices.length);
+    for (const i of order.slice(0, Math.round(share * order.length))) hidden[i] = 1;
+    const context = left.getContext("2d");
+    context.drawImage(original, 0, 0, width, height);
+    context.fillStyle = "#808080";
+    const [dx, dy] = [width / w, height / h];
+    hidden.forEach((is, i) => {
+      if (is) context.fillRect((i % w) * dx, Math.floor(i / w) * dy, dx, dy);
+    });
+    left.setAttribute("aria-label", `the image with what ${name} finds relevant`);
+  }
+
+  async function draw() {
+    const row = Number(chosen.value);
+    form.querySelector("output").textContent = `${masked.value} %`;
+    original.src = data.pictures[row];
+    original.alt = `image ${row + 1}: ${data.titles[row]}`;
+    await original.decode();
+    for (const each of drawn) {
+      const indices = bytes(data.maps[each.name][row]);
+      drawMap(each, indices);
+      drawLeft(each, indices, masked.value / 100);
+    }
+  }
+  for (const button of form.querySelectorAll("[data-step]")) {
+    button.addEventListener("click", () => {
+      const n = data.titles.length;
+      chosen.value = (Number(chosen.value) + Number(button.dataset.step) + n) % n;
+      draw();
+    });
+  }
+  for (const control of [chosen, masked]) control.addEventListener("input", draw);
+  draw();
+}
+
 // Plots are drawn while the page is read, when what stands beside them has no width yet.
 for (const plot of document.querySelectorAll(".plotly-graph-div")) Plotly.Plots.resize(plot);

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from xai_adapters.errors import require
 
+from .axiom_table import MARKS, axiom_table
 from .gallery import (
     DIVERGING,
     SEQUENTIAL,
+    agreement_cells,
     arrow_figure,
+    browser_data,
     class_colors,
     gradient,
     heat_tables,
@@ -50,11 +53,19 @@ END_COLOR = "#000000"
 OTHER_COLORS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 DASHES = ("solid", "9px,4px", "2px,3px", "9px,3px,2px,3px", "16px,4px")
 
+# Images shown with all maps at once; the others are chosen one by one.
+_OVERVIEW = 8
+
 PLOT_CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
 
 
-def render(results: Results) -> str:
-    """The HTML of a report."""
+def render(results: Results, axioms: Mapping[str, Any] | None = None) -> str:
+    """The HTML of a report.
+
+    Args:
+        results: of a run.
+        axioms: what `xai-adapters axioms --out` wrote, to be shown beside.
+    """
     jinja2 = require("jinja2", "benchmark")
     # Names, reasons and titles are other people's text: everything is escaped unless marked safe.
     environment = jinja2.Environment(
@@ -64,6 +75,7 @@ def render(results: Results) -> str:
     environment.filters["plain"] = _plain
     environment.globals["whisker"] = _whisker
     runs = ranked(results)
+    order = {run.name: place for place, run in enumerate(runs)}
     curves = _curve_plots(results, runs)
     gallery = _gallery(results, runs)
     has_plots = bool(curves) or gallery.get("kind") == "arrows"
@@ -76,6 +88,13 @@ def render(results: Results) -> str:
         not_applicable=not_applicable(results),
         curves=curves,
         gallery=gallery,
+        browser=browser_data(results.gallery, gallery["names"])
+        if gallery.get("kind") == "images"
+        else None,
+        agreement=[agreement_cells(each, order) for each in results.agreement],
+        examples=results.examples,
+        axioms=axiom_table(axioms) if axioms else None,
+        marks=MARKS,
         ours=OURS + OUR_COUNTERFACTUALS,
         # Counterfactuals have none.
         baselines=any(run.baseline not in ("none", "") for run in runs),
@@ -137,7 +156,7 @@ class Line:
                 for value, low, high in zip(curve.values, curve.low, curve.high, strict=True)
             ],
             "name": self.name.replace("<", "&lt;"),
-            "hovertemplate": "%{x:.0%} masked: %{text}<extra>%{fullData.name}</extra>",
+            "hovertemplate": "%{x:.0%}: %{text}<extra>%{fullData.name}</extra>",
             "meta": {"explainer": self.name, "band": False, "emphasised": self.emphasised},
         }
         return band, line
@@ -178,12 +197,13 @@ def _curve_plots(results: Results, runs: Sequence[ExplainerRun]) -> list[CurvePl
         curves.sort(key=lambda c: sum(y for y in c.values if math.isfinite(y)), reverse=True)
         traces = [lines[curve.explainer].traces(curve) for curve in curves]
         figure = go.Figure([*(band for band, _ in traces), *(line for _, line in traces)])
-        figure.update_xaxes(title="share masked", tickformat=".0%")
+        along = facts.get("along", "share masked")
+        figure.update_xaxes(title=along, tickformat=".0%")
         figure.update_yaxes(title=facts.get("title", metric), rangemode="tozero")
         figure.update_layout(margin={"l": 52, "r": 24, "t": 8, "b": 44})
         plots.append(
             CurvePlot(
-                title=facts.get("title", metric),
+                title=f"{facts.get('title', metric)} by {along}",
                 description=facts.get("description", ""),
                 higher_is_better=facts.get("higher_is_better"),
                 plot=_plot(figure, f"curves-{len(plots)}"),
@@ -209,7 +229,7 @@ def _gallery(results: Results, runs: Sequence[ExplainerRun]) -> dict[str, Any]:
         "sequential": gradient(SEQUENTIAL),
     }
     if gallery.rows.ndim == 4:
-        rows = image_rows(gallery, names)
+        rows = image_rows(gallery, names, _OVERVIEW)
         return {"kind": "images", "rows": rows, "pixels": gallery.rows.shape[-1], **shared}
     columns = gallery.rows.shape[1]
     features = results.task.get("feature_names") or [f"x{i + 1}" for i in range(columns)]

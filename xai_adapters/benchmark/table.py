@@ -12,7 +12,7 @@ from typing import Any
 
 from xai_adapters.errors import require
 
-from .results import ENDS, ExplainerRun, Results
+from .results import ENDS, ExplainerRun, Measurement, Results
 
 DASH = "–"
 
@@ -25,6 +25,8 @@ class Cell:
     text: str = DASH
     interval: tuple[float, float] | None = None
     best: bool = False
+    rank: tuple[int, int] | None = None
+    behind: str = ""
 
     @property
     def interval_text(self) -> str:
@@ -33,6 +35,14 @@ class Cell:
             return ""
         low, high = map(format_number, self.interval)
         return f"[{low}, {high}]"
+
+    @property
+    def rank_text(self) -> str:
+        """The best and the worst rank that the rows allow, "1" or "2–4"; nothing where unranked."""
+        if self.rank is None:
+            return ""
+        best, worst = self.rank
+        return str(best) if best == worst else f"{best}–{worst}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,19 @@ def format_seconds(value: float | None) -> str:
     return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
 
 
+def format_bytes(value: float | None) -> str:
+    """A size in memory in the unit that suits it.
+
+    Example:
+        >>> [format_bytes(x) for x in (0, 300_000, 5.25e6, 1.5e9, None)]
+        ['0.0 MB', '0.3 MB', '5.2 MB', '1.5 GB', '–']
+    """
+    value = finite(value)
+    if value is None:
+        return DASH
+    return f"{value / 1e6:.1f} MB" if value < 1e9 else f"{value / 1e9:.1f} GB"
+
+
 def metric_columns(results: Results) -> list[Column]:
     """A column for each metric that was measured for at least one explainer."""
     columns = []
@@ -105,7 +128,9 @@ def metric_columns(results: Results) -> list[Column]:
                 continue
             low, high = finite(m.low), finite(m.high)
             interval = None if low is None or high is None else (low, high)
-            cells[run.name] = Cell(value, format_number(value), interval)
+            cells[run.name] = Cell(
+                value, format_number(value), interval, rank=m.rank, behind=_behind(m)
+            )
         better = facts.get("higher_is_better")
         columns.append(
             Column(
@@ -117,6 +142,15 @@ def metric_columns(results: Results) -> list[Column]:
             )
         )
     return columns
+
+
+def _behind(measurement: Measurement) -> str:
+    """How far from the one with the best mean, in words."""
+    if measurement.behind is None:
+        return ""
+    low, high = (format_number(finite(end)) for end in measurement.behind["interval"])
+    apart = format_number(finite(measurement.behind["mean"]))
+    return f"{apart} [{low}, {high}] from {measurement.behind['leader']}, on the rows of both"
 
 
 def cost_columns(results: Results) -> list[Column]:
@@ -147,7 +181,10 @@ def cost_columns(results: Results) -> list[Column]:
     return [*columns, Column("rows", rows, None, "Rows explained within the time limit")]
 
 
-# What runs of counterfactual explainers cost besides.
+# Left to the report and to markdown, as a terminal is narrow.
+_ONLY_REPORTED = ("most asked", "own", "alone p95", "alone, own")
+
+# What explaining costs besides.
 _COSTS: dict[str, tuple[str, str, Callable[[float | None], str]]] = {
     "fit_queries": ("fit asked", "Rows the model was asked about to fit", format_number),
     "queries_per_row": (
@@ -168,6 +205,7 @@ _COSTS: dict[str, tuple[str, str, Callable[[float | None], str]]] = {
         "Median time of a row alone without the model's",
         format_seconds,
     ),
+    "peak_memory": ("memory", "Most memory held beyond what was held before", format_bytes),
     "break_even_rows": (
         "break-even",
         "Rows from which FIMAP with the check, its fit included, takes less time",
@@ -209,6 +247,7 @@ def print_table(results: Results, console: Any) -> None:
     text = require("rich.text", "benchmark").Text
     runs = ranked(results)
     metrics, costs = metric_columns(results), cost_columns(results)
+    costs = [column for column in costs if column.title not in _ONLY_REPORTED]
     tables = [[*metrics, *costs]]
     if not _fits(_table(runs, tables[0]), console):
         # Apart, what is measured on the same explainers; then, at worst, column by column.
@@ -324,7 +363,8 @@ def _markdown(text: str) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     text = f"**{cell.text}**" if cell.best else cell.text
-    return f"{text} {cell.interval_text}".strip()
+    rank = f"(rank {cell.rank_text})" if cell.rank else ""
+    return " ".join(filter(None, [text, cell.interval_text, rank]))
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

@@ -1,0 +1,66 @@
+"""The matrix of axioms for the report, from the records that `xai-adapters axioms --out` writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xai_adapters.errors import ResultsFolderError
+
+# Marks differ in shape, not in colour alone.
+MARKS = {
+    "kept": "✓", "broken": "✗", "crashed": "!", "timed out": "⏱", "expected failure": "x",
+    "not claimed": "·", "not applicable": " ",
+}  # fmt: skip
+FAILED = ("broken", "crashed", "timed out")
+
+
+@dataclass(frozen=True)
+class AxiomTable:
+    """What came of each axiom (a row) and explainer (a column), and the failures at length.
+
+    Args:
+        explainers: their names.
+        statements: what each axiom demands, by its name.
+        records: by axiom and explainer, None where nothing was checked.
+        failures: the records that failed.
+    """
+
+    explainers: list[str]
+    statements: dict[str, str]
+    records: dict[str, list[Mapping[str, Any] | None]]
+    failures: list[Mapping[str, Any]]
+
+
+def axiom_table(content: Mapping[str, Any]) -> AxiomTable:
+    """The table of a file's content."""
+    records = content["records"]
+    explainers = list(dict.fromkeys(record["explainer"] for record in records))
+    by_place = {(record["axiom"], record["explainer"]): record for record in records}
+    axioms = {name: facts["statement"] for name, facts in content["axioms"].items()}
+    return AxiomTable(
+        explainers,
+        axioms,
+        {name: [by_place.get((name, each)) for each in explainers] for name in axioms},
+        [record for record in records if record["status"] in FAILED],
+    )
+
+
+def read_axioms(path: Path) -> dict[str, Any]:
+    """What `xai-adapters axioms --out` wrote.
+
+    Raises:
+        ResultsFolderError: if it cannot be read, or is something else.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        axiom_table(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultsFolderError(
+            f"'{path}' cannot be read as what `xai-adapters axioms --out` writes: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return content
