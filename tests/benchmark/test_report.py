@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 import shutil
 import subprocess
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
+from xai_adapters.benchmark.axiom_table import read_axioms
 from xai_adapters.benchmark.gallery import arrow_figure, color_indices, data_uri, palette
 from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.report import render
-from xai_adapters.benchmark.results import Gallery, Results
+from xai_adapters.benchmark.results import Agreement, Examples, Gallery, Results
+from xai_adapters.errors import ResultsFolderError
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -161,6 +165,93 @@ def test_pointing_at_a_name_shows_its_band(results: Results, tmp_path: Path) -> 
             .filter((trace) => trace.opacity === 1).map((trace) => trace.meta.explainer).join();
     """
     assert "<title>lime,lime</title>" in browse_with_script(render(results), script, tmp_path)[0]
+
+
+@needs_chromium
+def test_images_are_chosen_and_masked_one_by_one(results: Results, tmp_path: Path) -> None:
+    results.curves = []
+    results.gallery.maps["fimap"][1] = torch.arange(16.0).view(4, 4) / 16
+    results.gallery.rows[:] = 0.0
+    script = """
+        addEventListener("load", async () => {
+          document.querySelector("[data-step='1']").click();
+          const masked = document.getElementById("masked");
+          masked.value = 25;
+          masked.dispatchEvent(new Event("input"));
+          await new Promise((done) => setTimeout(done, 500));
+          const left = document.querySelectorAll(".cards canvas")[1].getContext("2d");
+          const grays = [...left.getImageData(0, 0, 4, 4).data].filter((_, i) => i % 4 === 0);
+          document.title = [document.getElementById("chosen").value, ...grays].join();
+        });
+    """
+    # fimap's map comes third in the order of the ranks; here it alone is looked at.
+    results.gallery.maps = {"fimap": results.gallery.maps["fimap"]}
+    dom, complaints = browse_with_script(render(results), script, tmp_path)
+    assert complaints == []
+    # A quarter of the pixels, the first row, is the least relevant and gray; the others are black.
+    assert f"<title>1,{','.join(['128'] * 4 + ['0'] * 12)}</title>" in dom
+
+
+def test_a_hundred_photographs_keep_the_report_small(results: Results) -> None:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(100, 3, 28, 28, generator=generator)
+    results.gallery = Gallery(interpolate(coarse, size=(224, 224)), ["a dog"] * 100)
+    for i in range(20):
+        results.gallery.maps[f"e{i}"] = torch.randn(100, 56, 56, generator=generator)
+        results.gallery.signed[f"e{i}"] = True
+    assert len(render(results).encode()) < 15e6
+
+
+def test_ranks_agreement_and_changed_rows_are_shown(results: Results) -> None:
+    results.measurements[0].rank = (1, 3)
+    results.measurements[0].behind = {"leader": "lime", "mean": 0.1, "interval": [0.05, 0.15]}
+    results.agreement = [
+        Agreement("cosine", "Of scores.", ["random", "fimap"], [[1.0, -0.25], [-0.25, math.nan]])
+    ]
+    results.examples = Examples(
+        ["age", "job"], ["refused"], [["30", "<none>"]],
+        {"fimap": [["31", "<none>"]], "lime": [["30", "<none>"]]},
+        {"fimap": ["granted"], "lime": ["refused"]},
+    )  # fmt: skip
+    html = render(results)
+    assert "rank 1–3" in html
+    assert "0.100 [0.050, 0.150] from lime" in html
+    # In the order of the ranks: fimap is before random.
+    grid = html[html.index('<table class="grid">') :]
+    assert re.findall(r"<span>(\w+)</span>", grid)[:2] == ["fimap", "random"]
+    assert re.findall(r'; color: #\w+">([^<]+)<', grid)[:4] == ["–", "-0.25", "-0.25", "1.00"]
+    assert '<td class="changed">▸\u00a031</td><td>&lt;none&gt;</td>' in html
+    assert '<tr class="failed"><th scope="row">lime</th>' in html
+
+
+def test_broken_promises_are_shown_with_their_counterexamples(results: Results) -> None:
+    records = [
+        {
+            "explainer": name,
+            "axiom": "dummy",
+            "status": status,
+            "reason": "",
+            "counterexample": code,
+        }
+        for name, status, code in (
+            ("ig", "kept", None),
+            ("lrp", "broken", "model = <nn.ReLU>"),
+        )
+    ]
+    content = {"axioms": {"dummy": {"statement": "What is ignored gets 0."}}, "records": records}
+    html = render(results, content)
+    assert "✓" in html
+    assert "lrp: dummy broken" in html
+    assert "model = &lt;nn.ReLU&gt;" in html
+    assert "What is ignored gets 0." in html
+    assert "Promises kept and broken" not in render(results)
+
+
+def test_records_of_axioms_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"records": []}', '{"axioms": {}, "records": [{}]}'):
+        (tmp_path / "records.json").write_text(text)
+        with pytest.raises(ResultsFolderError, match=r"records\.json' cannot be read"):
+            read_axioms(tmp_path / "records.json")
 
 
 def test_fetches_nothing(results: Results) -> None:

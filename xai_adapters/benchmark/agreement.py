@@ -45,6 +45,13 @@ def agreements(scores: Mapping[str, Tensor], relevances: Mapping[str, Tensor]) -
     names = list(scores)
     return [
         Agreement(
+            "rank correlation",
+            "Spearman's correlation between the orders of a row's features by relevance, mean over "
+            "the rows.",
+            names,
+            _matrix([relevances[name] for name in names], rank_correlation),
+        ),
+        Agreement(
             "cosine",
             "Cosine between the scores of a row, mean over the rows.",
             names,
@@ -52,13 +59,6 @@ def agreements(scores: Mapping[str, Tensor], relevances: Mapping[str, Tensor]) -
                 [scores[name] for name in names],
                 lambda a, b: cosine_similarity(a.double(), b.double(), dim=1),
             ),
-        ),
-        Agreement(
-            "rank correlation",
-            "Spearman's correlation between the orders of a row's features by relevance, mean over "
-            "the rows.",
-            names,
-            _matrix([relevances[name] for name in names], rank_correlation),
         ),
     ]
 

@@ -85,7 +85,7 @@ _OF_IMAGES = {
         for share in MASKED_SHARES
     },
     INSERTION: Metric(
-        "probability by insertion",
+        "class probability, insertion",
         "Probability of the image's class when the given share of its pixels, most relevant "
         "first, is uncovered. The sooner it rises, the better were the relevant pixels found.",
         True,
@@ -98,7 +98,7 @@ _OF_IMAGES = {
         "insertion area", "Area under the insertion curve.", True, "image", source=_PETSIUK
     ),
     DELETION: Metric(
-        "probability by deletion",
+        "class probability, deletion",
         "Probability of the image's class when the given share of its pixels, most relevant "
         "first, is masked. The sooner it falls, the better were the relevant pixels found.",
         False,

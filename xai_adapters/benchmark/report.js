@@ -104,8 +104,10 @@ for (const form of document.querySelectorAll(".browser")) {
     map.setAttribute("aria-label", `what ${name} says`);
   }
 
+  // Among pixels of equal relevance the order is arbitrary, and not that of their places.
+  const lot = (i) => Math.imul(i + 1, 0x9e3779b1) >>> 0;
   function drawLeft({ name, left, w, h }, indices, share) {
-    const order = [...indices.keys()].sort((a, b) => indices[a] - indices[b]);
+    const order = [...indices.keys()].sort((a, b) => indices[a] - indices[b] || lot(a) - lot(b));
     const hidden = new Uint8Array(indices.length);
     for (const i of order.slice(0, Math.round(share * order.length))) hidden[i] = 1;
     const context = left.getContext("2d");
