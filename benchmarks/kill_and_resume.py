@@ -2,9 +2,9 @@
 
     python benchmarks/kill_and_resume.py --kills 20
 
-Each run is the command line's, with two processes; it gets SIGKILL at a moment drawn evenly between
-its start and the time that a whole run takes, until it comes to its end. Its rows must be those of
-an uninterrupted run with one process, bit for bit.
+Each run is the command line's, with two processes. It gets SIGKILL at a moment drawn evenly from
+the three seconds after it finished something new, and is gone on with until it comes to its
+end. Its rows must be those of an uninterrupted run with one process, bit for bit.
 """
 
 from __future__ import annotations
@@ -47,6 +47,25 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
+def n_finished(folder: Path) -> int:
+    """Blocks that are there."""
+    return len(list(folder.rglob("*.safetensors")))
+
+
+def killed(run: subprocess.Popen[bytes], folder: Path, delay: float) -> bool:
+    """Kill a run some seconds after it has finished a block; whether it was still running."""
+    before = n_finished(folder)
+    while run.poll() is None and n_finished(folder) <= before:
+        time.sleep(0.01)
+    try:
+        run.wait(delay)
+    except subprocess.TimeoutExpired:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        return True
+    return False
+
+
 def main() -> None:
     """Kill as often as wanted, and tell what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,27 +76,20 @@ def main() -> None:
     new = ("kill_and_resume:task", "--explainers", EXPLAINERS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        begin = time.monotonic()
         assert started(folder, *new, "--out", "alone").wait() == 0
-        whole = time.monotonic() - begin
         expected = parquet.read_table(folder / "alone" / "rows.parquet")
         n_kills = n_runs = n_different = 0
         while n_kills < wanted.kills or (folder / "run").exists():
             unfinished = (folder / "run" / "unfinished" / "plan.json").exists()
             arguments = ("--resume", "run") if unfinished else (*new, "--out", "run")
             run = started(folder, *arguments, "--jobs", "2")
-            try:
-                left = draw.uniform(0, whole) if n_kills < wanted.kills else None
-                code = run.wait(left)
-            except subprocess.TimeoutExpired:
-                run.send_signal(signal.SIGKILL)
-                run.wait()
+            if n_kills < wanted.kills and killed(run, folder / "run", draw.uniform(0, 3)):
                 n_kills += 1
-                blocks = len(list((folder / "run").rglob("*.safetensors")))
                 print(
-                    f"kill {n_kills} after {left:.1f} s: {blocks} blocks are finished", flush=True
+                    f"kill {n_kills}: {n_finished(folder / 'run')} blocks are finished", flush=True
                 )
                 continue
+            code = run.wait()
             assert code == 0, f"a run that was not killed ended with exit code {code}"
             n_runs += 1
             n_different += not parquet.read_table(folder / "run" / "rows.parquet").equals(expected)

@@ -252,7 +252,7 @@ def test_a_full_disk_keeps_what_is_finished(
         with pytest.raises(ResultsFolderError, match=r"No space left on device\. .* kept; make"):
             run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, **SEEDS)
     assert not (tmp_path / "results.json").exists()
-    n_finished = len(list(tmp_path.rglob("*.safetensors")))
+    n_finished = len(list((tmp_path / "unfinished").rglob("*.safetensors")))
     assert n_finished == (4 if full_at == "a block" else N_UNITS)
     results = run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, **SEEDS)
     assert numbers(results) == uninterrupted
@@ -291,3 +291,19 @@ def test_one_that_fails_on_a_row_is_not_compared_but_its_other_rows_are_kept() -
     assert "ZeroDivisionError: division by zero (rows 4 to 5)" in run.reason
     assert results.measurements == results.curves == []
     assert {line["row"] for line in results.rows} == {0, 1, 2, 3}
+
+
+def test_one_that_fails_with_its_second_seed_is_not_compared_with_its_first() -> None:
+    def unlucky(subject: Any) -> Any:
+        def explain(rows: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            if subject.seed == 1 and rows[0].equal(task.rows[2]):
+                raise RuntimeError("bad luck")
+            return rows
+
+        return FunctionExplainer(explain)
+
+    task = toys.task()
+    entry = ExplainerEntry("unlucky", "", unlucky, block_size=2)
+    (run,) = run_benchmark(task, [entry], n_seeds=2).explainers
+    assert (run.status, run.n_rows) == ("error", 2)
+    assert run.reason == "RuntimeError: bad luck (rows 2 to 3)"

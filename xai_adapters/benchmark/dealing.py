@@ -30,9 +30,16 @@ Status = Literal["ok", "error", "not applicable"]
 
 @dataclass
 class Lane:
-    """An explainer made with one seed, and the units that are still to be done, in order.
+    """An explainer made with one seed, and the units that make it up.
+
+    Args:
+        explainer: its name.
+        seed: that it is made with.
+        blocks: of rows, in order.
+        alone: the rows that are asked about one by one, if they are not anyway.
 
     Attributes:
+        pending: the units that are still to be done, in order.
         seconds: spent explaining so far.
         fit_seconds: that making it took; None while nobody knows.
         n_done: units done.
@@ -42,12 +49,18 @@ class Lane:
 
     explainer: str
     seed: int
-    pending: deque[Unit]
+    blocks: list[Unit]
+    alone: Unit | None
+    pending: deque[Unit] = field(init=False)
     seconds: float = 0.0
     fit_seconds: float | None = None
     n_done: int = 0
     n_workers: int = 0
     out_of_time: bool = False
+
+    def __post_init__(self) -> None:
+        """At first all is to be done."""
+        self.pending = deque(self.blocks + ([self.alone] if self.alone else []))
 
     def takes_help(self) -> bool:
         """Whether another worker would save more time than it spends on making the explainer."""

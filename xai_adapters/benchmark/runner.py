@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from xai_adapters.benchmark.assembly import N_ALONE, assemble
 from xai_adapters.benchmark.attribution_bench import AttributionBench
-from xai_adapters.benchmark.bench import Bench, Explained
-from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
+from xai_adapters.benchmark.bench import Bench
+from xai_adapters.benchmark.blocks import BlockStore, Unit
 from xai_adapters.benchmark.counterfactual_bench import CounterfactualBench
 from xai_adapters.benchmark.dealing import Dealer, Lane, do_here, do_in_processes
 from xai_adapters.benchmark.environment import environment
@@ -27,20 +25,17 @@ from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
 from xai_adapters.benchmark.settings import Settings, check_jobs, entries_of
-from xai_adapters.benchmark.standings import settle_standings
 from xai_adapters.benchmark.task import Task
 from xai_adapters.benchmark.worker import Worker
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.registry import ExplainerEntry
-
-_N_ALONE = 20
 
 
 def run_benchmark(
     task: Task,
     explainers: Sequence[str | ExplainerEntry] | None = None,
     *,
-    folder: Path | RunFolder | None = None,
+    folder: str | Path | RunFolder | None = None,
     resume: bool = False,
     jobs: int = 1,
     show_progress: bool = False,
@@ -66,7 +61,8 @@ def run_benchmark(
         jobs: processes that explain; with 1 it is done in this one.
         show_progress: show a bar on standard error.
         description: of how model and rows were made, for `results.json`.
-        **settings: those of `Settings`: `seed`, `n_seeds`, `block_size`, `time_limit`, `threads`.
+        **settings: those of `Settings`: `seed`, `n_seeds`, `block_size`, `time_limit`, `threads`,
+            `metrics`, `fills`.
 
     Raises:
         UnknownNameError: for an explainer that is not registered, before any work is done.
@@ -79,8 +75,8 @@ def run_benchmark(
     entries = entries_of(explainers, task.compares)
     chosen = Settings(**settings)
     check_jobs(jobs)
-    if isinstance(folder, Path):
-        with RunFolder(folder) as opened:
+    if isinstance(folder, str | Path):
+        with RunFolder(Path(folder)) as opened:
             return _run(task, entries, chosen, opened, resume, jobs, show_progress, description)
     return _run(task, entries, chosen, folder, resume, jobs, show_progress, description)
 
@@ -111,7 +107,7 @@ def _run(
             results = _results(bench, plan, jobs)
             lanes = _lanes(bench, settings)
             dealer = _deal(lanes, bench, store, settings, jobs, n_threads, show_progress)
-            _assemble(results, bench, lanes, store, dealer)
+            assemble(results, bench, dealer, store)
         if folder is not None:
             write_results(results, folder.path)
             folder.finish()
@@ -163,16 +159,7 @@ def _fingerprint(bench: Bench) -> dict[str, Any]:
     }
 
 
-@dataclass
-class _LaneUnits:
-    """A lane's blocks in order, and the rows that are asked about alone, if any."""
-
-    lane: Lane
-    blocks: list[Unit]
-    alone: Unit | None
-
-
-def _lanes(bench: Bench, settings: Settings) -> list[_LaneUnits]:
+def _lanes(bench: Bench, settings: Settings) -> list[Lane]:
     """For every explainer and seed the units that make it up."""
     n = len(bench.task.rows)
     found = []
@@ -182,14 +169,13 @@ def _lanes(bench: Bench, settings: Settings) -> list[_LaneUnits]:
             starts = range(0, n, size)
             blocks = [Unit(entry.name, seed, at, min(at + size, n)) for at in starts]
             # Rows that are asked about one by one anyway need no further call to be timed.
-            alone = None if size == 1 else Unit(entry.name, seed, 0, min(n, _N_ALONE), alone=True)
-            lane = Lane(entry.name, seed, deque([*blocks, *([alone] if alone else [])]))
-            found.append(_LaneUnits(lane, blocks, alone))
+            alone = None if size == 1 else Unit(entry.name, seed, 0, min(n, N_ALONE), alone=True)
+            found.append(Lane(entry.name, seed, blocks, alone))
     return found
 
 
 def _deal(
-    lanes: Sequence[_LaneUnits],
+    lanes: Sequence[Lane],
     bench: Bench,
     store: BlockStore,
     settings: Settings,
@@ -206,7 +192,7 @@ def _deal(
             bar.set_postfix_str(unit.explainer, refresh=False)
             bar.update(unit.n_rows)
 
-        dealer = Dealer([each.lane for each in lanes], settings.time_limit, on_done)
+        dealer = Dealer(lanes, settings.time_limit, on_done)
         for lane in dealer.lanes:
             for unit in list(lane.pending):
                 block = store.load(unit)
@@ -218,115 +204,6 @@ def _deal(
         else:
             do_in_processes(dealer, bench, store, jobs, n_threads)
     return dealer
-
-
-def _assemble(
-    results: Results,
-    bench: Bench,
-    lanes: Sequence[_LaneUnits],
-    store: BlockStore,
-    dealer: Dealer,
-) -> None:
-    """Put what is finished together."""
-    explained: dict[str, Explained] = {}
-    for name, entry in bench.entries.items():
-        run = bench.described(entry)
-        results.explainers.append(run)
-        own = [each for each in lanes if each.lane.explainer == name]
-        found = [_finished(each, store) for each in own]
-        if name in dealer.failures:
-            run.status, run.reason = dealer.failures[name]
-        if not all(found):
-            continue
-        ends = [units.blocks[len(blocks) - 1].end for units, blocks in zip(own, found, strict=True)]
-        run.n_rows = min(ends)
-        each_seed = [_costs(blocks, store, units) for blocks, units in zip(found, own, strict=True)]
-        costs = {
-            cost: float(np.mean([of_seed[cost] for of_seed in each_seed])) for cost in each_seed[0]
-        }
-        run.fit_seconds, run.explain_seconds = costs.pop("fit_seconds"), costs.pop("seconds")
-        run.costs = costs
-        joined = _joined(found, run.n_rows)
-        if run.status == "ok":
-            if any(each.lane.out_of_time for each in own):
-                run.reason = (
-                    f"stopped after {dealer.time_limit:g} s with {run.n_rows} of "
-                    f"{len(bench.task.rows)} rows explained"
-                )
-            explained[name] = joined
-        for metric in results.metrics:
-            if metric in joined.values:
-                values = joined.values[metric]
-                bench.record(results, name, metric, values, of_rows_alone=run.status != "ok")
-    bench.finish(results, explained)
-    settle_standings(results)
-
-
-def _finished(units: _LaneUnits, store: BlockStore) -> list[Block]:
-    """The blocks from the first row up to the first that is missing."""
-    blocks = []
-    for unit in units.blocks:
-        block = store.load(unit)
-        if block is None:
-            break
-        blocks.append(block)
-    return blocks
-
-
-def _joined(of_seeds: Sequence[Sequence[Block]], n_rows: int) -> Explained:
-    explanations, values = [], []
-    for blocks in of_seeds:
-        explanations.append(_cat([block.explanation for block in blocks])[:n_rows])
-        values.append(
-            {
-                metric: _cat([block.values[metric] for block in blocks])[:n_rows]
-                for metric in blocks[0].values
-            }
-        )
-    means = {
-        metric: torch.stack([each[metric] for each in values]).nanmean(dim=0)
-        for metric in values[0]
-    }
-    return Explained(explanations, means)
-
-
-def _cat(parts: Sequence[Tensor | None]) -> Tensor:
-    return torch.cat([part for part in parts if part is not None])
-
-
-def _costs(blocks: Sequence[Block], store: BlockStore, units: _LaneUnits) -> dict[str, float]:
-    """What one making of an explainer cost: seconds, rows asked, memory."""
-    n_rows = units.blocks[len(blocks) - 1].end
-
-    def total(fact: str) -> float:
-        return sum(block.facts[fact] for block in blocks)
-
-    costs = {
-        "fit_seconds": blocks[0].facts["fit_seconds"],
-        "seconds": total("seconds"),
-        "fit_queries": blocks[0].facts["fit_queries"],
-        "queries_per_row": total("queries") / n_rows,
-        "own_seconds_per_row": (total("seconds") - total("model_seconds")) / n_rows,
-    }
-    if units.alone is None:
-        alone = list(blocks[:_N_ALONE])
-        latency = [block.facts["seconds"] for block in alone]
-        own = [block.facts["seconds"] - block.facts["model_seconds"] for block in alone]
-        most: float | None = max(block.facts["queries"] for block in alone)
-    else:
-        timed = store.load(units.alone) or Block()
-        latency, own = timed.latencies.get("latency", []), timed.latencies.get("own_latency", [])
-        most = timed.facts.get("most_queries_of_a_row")
-    if latency and most is not None:
-        costs |= {
-            "most_queries_of_a_row": most,
-            "latency_p50": float(np.quantile(latency, 0.5)),
-            "latency_p95": float(np.quantile(latency, 0.95)),
-            "own_latency_p50": float(np.quantile(own, 0.5)),
-        }
-    if all("peak_memory" in block.facts for block in blocks):
-        costs["peak_memory"] = max(block.facts["peak_memory"] for block in blocks)
-    return costs
 
 
 @contextmanager
