@@ -237,7 +237,10 @@ def test_a_metric_of_quantus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         def __call__(self, **batches: Any) -> list[float]:
             assert batches["x_batch"].shape == batches["a_batch"].shape
             assert len(batches["y_batch"]) == len(batches["x_batch"])
-            return batches["a_batch"].sum(axis=(1, 2, 3)).tolist()
+            if len(batches["x_batch"]) < toys.N_ROWS:
+                raise ValueError("too few")
+            sums = batches["a_batch"].sum(axis=(1, 2, 3))
+            return [sums[0] + [-1, 1], *sums[1:]]
 
     fake = SimpleNamespace(
         Sparseness=Sparseness, AVAILABLE_METRICS={"Complexity": {"Sparseness": 1}}
@@ -250,5 +253,9 @@ def test_a_metric_of_quantus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.metric, found.n) == ("quantus:Sparseness", toys.N_ROWS)
     facts = results.metrics["quantus:Sparseness"]
     assert (facts["higher_is_better"], facts["description"]) == (True, "How sparse it is.")
+    (run,) = run_benchmark(
+        toys.task(), [f"{toys.MODULE}:in_pairs"], metrics=("quantus:Sparseness",)
+    ).explainers
+    assert run.reason == "MetricError: quantus:Sparseness: ValueError: too few (rows 0 to 1)"
     with pytest.raises(UnknownNameError, match="Did you mean 'Sparseness'"):
         run_benchmark(toys.task(), metrics=("quantus:Sparsness",))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,13 @@ from xai_adapters.benchmark.metrics import (
 )
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
-from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownNameError, require
+from xai_adapters.errors import (
+    InvalidInputError,
+    NotApplicableError,
+    UnknownNameError,
+    XaiAdaptersError,
+    require,
+)
 
 Values = dict[str, Tensor]
 _SUBSETS = 50
@@ -226,7 +233,8 @@ def measure_by_quantus(scored: Scored, name: str) -> Values:
         a_batch=scored.scores.cpu().numpy(),
         device=str(scored.rows.device),
     )
-    return {_QUANTUS + name: torch.as_tensor([float(each) for each in found])}
+    # Some give several values a row, one for each step of theirs.
+    return {_QUANTUS + name: torch.tensor([float(np.mean(each)) for each in found])}
 
 
 def quantus_metric(name: str) -> Metric:
@@ -300,6 +308,10 @@ def check_names(names: Iterable[str], fills: Iterable[str]) -> None:
             raise UnknownNameError("fill", fill, FILLS)
 
 
+class MetricError(XaiAdaptersError, RuntimeError):
+    """A metric could not be measured; the message says which and why."""
+
+
 class Measuring:
     """The measures of a run.
 
@@ -343,19 +355,28 @@ class Measuring:
         return found
 
     def measured(self, scored: Scored) -> Values:
-        """All values of some rows."""
+        """All values of some rows.
+
+        Raises:
+            MetricError: if one cannot be measured, with its name.
+        """
         found: Values = {}
         for name in self.names:
-            if name.startswith(_QUANTUS):
-                found |= measure_by_quantus(scored, name.removeprefix(_QUANTUS))
-                continue
-            measure = MEASURES[name]
-            if not measure.with_fill:
-                found |= measure.apply(scored)
-                continue
-            found |= measure.apply(scored, scored.task.mask_value, "")
-            for fill in self.fills:
-                found |= measure.apply(scored, fill, f"[{fill}]")
+            try:
+                found |= self._of_one(name, scored)
+            except Exception as error:
+                raise MetricError(f"{name}: {type(error).__name__}: {error}") from error
+        return found
+
+    def _of_one(self, name: str, scored: Scored) -> Values:
+        if name.startswith(_QUANTUS):
+            return measure_by_quantus(scored, name.removeprefix(_QUANTUS))
+        measure = MEASURES[name]
+        if not measure.with_fill:
+            return measure.apply(scored)
+        found = measure.apply(scored, scored.task.mask_value, "")
+        for fill in self.fills:
+            found |= measure.apply(scored, fill, f"[{fill}]")
         return found
 
 

@@ -132,8 +132,12 @@ class Worker:
 
     @contextmanager
     def _circumstances(self, unit: Unit, purpose: object) -> Iterator[None]:
-        """The same random numbers whoever does it and when, and no warnings."""
-        parts = (unit.explainer, unit.seed, purpose, None if purpose == "make" else unit.first)
+        """The same random numbers whoever does it and when, and no warnings.
+
+        All explainers are measured with the same numbers, each is made and asked with its own.
+        """
+        asked = (self.bench.seed,) if purpose == "measure" else (unit.explainer, unit.seed)
+        parts = (*asked, purpose, None if purpose == "make" else unit.first)
         with (
             seeded(derived_seed(*parts), self.bench.task.rows.device),
             warnings.catch_warnings(),
