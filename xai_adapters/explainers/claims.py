@@ -151,7 +151,7 @@ _DICE: Claims = {
     "counterfactual_batch_independence": _GLOBAL,
 }
 _BOXES: Claims = {
-    "sampled_invariance": 0.05,
+    "sampled_invariance": "its penalty weighs how far points leave the class, not how many",
     "attack_inside": "it keeps the class on average, and a corner may have another",
     "width_within_bound": 0,
     "monotone_in_bound": 0.1,
