@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ def test_smaller_boxes_lie_in_larger_ones_around_the_row(a, b, c, scales):
     boxes = [scaled_box(x, lower, upper, torch.tensor([s])) for s in (0.0, *sorted(scales), 1.0)]
     assert boxes[0] == (x, x)
     assert boxes[-1] == (lower, upper)
-    for (low, high), (lower_low, higher) in zip(boxes, boxes[1:], strict=False):
+    for (low, high), (lower_low, higher) in itertools.pairwise(boxes):
         assert lower_low <= low <= x <= high <= higher
     for s, (low, high) in zip(sorted(scales), boxes[1:-1], strict=True):
         for end, whole in ((low, lower), (high, upper)):
