@@ -172,3 +172,39 @@ def test_a_model_without_a_gradient_is_named():
 def test_targets_that_are_no_classes_are_named(target, message):
     with pytest.raises(InvalidInputError, match=message):
         ExpectedHinge(two_scores, torch.ones(3, 1), target)
+
+
+@given(
+    weights=matrices(N_FEATURES, 3),
+    rows=matrices(2, N_FEATURES),
+    width=matrices(2, N_FEATURES),
+    n_draws=st.integers(2, 5),
+    over=st.sampled_from(["sum", "mean"]),
+    batch_size=st.sampled_from([None, 1, 4]),
+)
+def test_sharpened_corners_of_a_linear_model_are_its_worst(
+    weights, rows, width, n_draws, over, batch_size
+):
+    offset = torch.tensor([0.5, 0.25, 0.0], dtype=torch.float64)
+    hinge = ExpectedHinge(
+        lambda x: x @ weights + offset, rows, output="logits", on="logits", over_classes=over,
+        batch_size=batch_size,
+    )  # fmt: skip
+    width, every = width.abs(), torch.arange(2)
+    corners = torch.zeros(2, n_draws, N_FEATURES, dtype=torch.float64)
+    slope = torch.zeros(2, 1, N_FEATURES, dtype=torch.float64)
+    # The first look tells where the corners go.
+    for _ in range(2):
+        found = hinge.estimate(every, width[:, None], corners, slope, sharpen=True)
+    for row in range(2):
+        c = int(hinge.target[row])
+        scores = rows[row] @ weights + offset
+        worst = torch.stack(
+            [
+                scores[j] - scores[c] + ((weights[:, j] - weights[:, c]).abs() * width[row]).sum()
+                for j in range(3)
+                if j != c
+            ]
+        ).relu()
+        wanted = worst.sum() / (3 if over == "mean" else 1)
+        assert found.hinge[row].item() == pytest.approx(wanted.item(), abs=1e-9)
