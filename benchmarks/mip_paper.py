@@ -224,9 +224,10 @@ def main() -> int:
         resume=options.resume,
         time_limit=options.time_limit,
         show_progress=sys.stderr.isatty(),
-        **({"fills": ("blur",)} if blurred else {}),
+        metrics=("masking",),
+        fills=("blur",) if blurred else (),
     )
-    suffix = "_blur" if blurred else ""
+    suffix = "[blur]" if blurred else ""
     area, at_half = f"masking_area{suffix}", f"changed_50{suffix}"
     console = Console()
     console.print(f"{task.description}, {len(task.rows)} images, masked with {options.fill}")
