@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from xai_adapters import InvariantBox
@@ -121,7 +121,15 @@ def measured(results: Results, metric: str) -> dict[str, Measurement]:
 
 def table(results: Results, area: str, at_half: str) -> Table:
     """The explainers from the lowest area to the highest."""
-    shown = Table("explainer", "baseline", "area", "95 %", "changed at 50 %", "s/row", "images")
+    shown = Table(
+        Column("explainer", no_wrap=True),
+        "baseline",
+        "area",
+        "95 %",
+        "changed at 50 %",
+        "s/row",
+        "images",
+    )
     half, runs = measured(results, at_half), {run.name: run for run in results.explainers}
     for name, found in sorted(measured(results, area).items(), key=lambda item: item[1].value):
         run = runs[name]
@@ -229,7 +237,7 @@ def main() -> int:
     )
     suffix = "[blur]" if blurred else ""
     area, at_half = f"masking_area{suffix}", f"changed_50{suffix}"
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(f"{task.description}, {len(task.rows)} images, masked with {options.fill}")
     console.print(table(results, area, at_half))
     if results.gallery is not None and results.gallery.maps:
