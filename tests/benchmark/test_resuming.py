@@ -143,6 +143,19 @@ def test_a_model_that_cannot_be_handed_to_processes_is_refused(tmp_path: Path) -
         run_benchmark(local, toys.EXPLAINERS, jobs=2)
 
 
+def test_a_script_that_processes_cannot_import_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    unguarded = SCRIPT.replace("if __name__", "if True or __name__").replace(
+        "folder=", "jobs=2, folder="
+    )
+    script.write_text(unguarded)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "run"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "InvalidInputError: a process ended before it began to work" in done.stderr
+
+
 def test_each_explainer_is_made_once_a_seed(log: Callable[[], list[str]]) -> None:
     run_benchmark(toys.task(), toys.EXPLAINERS, **SEEDS)
     assert sum(line.startswith("made") for line in log()) == len(toys.EXPLAINERS) * 2

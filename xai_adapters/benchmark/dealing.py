@@ -25,6 +25,8 @@ from xai_adapters.errors import (
     ResultsFolderError,
 )
 
+_READY = "ready"
+
 Status = Literal["ok", "error", "not applicable"]
 
 
@@ -184,9 +186,11 @@ def do_in_processes(
                 return
             ready = wait_for_any([process.connection for process in busy])
             for process in [each for each in busy if each.connection in ready]:
+                outcome = process.outcome()
+                if outcome == _READY:
+                    continue
                 lane, unit = busy.pop(process)
                 lane.n_workers -= 1
-                outcome = process.outcome()
                 if outcome is None:
                     code = process.end()
                     outcome = "error", f"its process ended with exit code {code}"
@@ -205,6 +209,7 @@ class _Process:
     def __init__(self, payload: bytes) -> None:
         # Not forked: torch's threads do not survive that.
         context = multiprocessing.get_context("spawn")
+        self._ready = False
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, payload), daemon=True)
         self._process.start()
@@ -217,11 +222,18 @@ class _Process:
             self.connection.send(unit)
 
     def outcome(self) -> Any:
-        """What came of the last unit; None if the process is no more."""
+        """What came of the last unit, or that the process is ready; None if it is no more."""
         try:
-            return self.connection.recv()
+            found = self.connection.recv()
         except (EOFError, OSError):
-            return None
+            if self._ready:
+                return None
+            return InvalidInputError(
+                "a process ended before it began to work; what it wrote says why. A script has to "
+                "call run_benchmark under `if __name__ == '__main__':`, as processes import it"
+            )
+        self._ready = True
+        return found
 
     def end(self) -> int | None:
         """End the process, whatever it does; its exit code."""
@@ -247,6 +259,7 @@ def _serve(connection: Connection, payload: bytes) -> None:
         return
     torch.set_num_threads(n_threads)
     worker = Worker(bench, store)
+    connection.send(_READY)
     while True:
         try:
             unit = connection.recv()
