@@ -465,7 +465,15 @@ def test_a_constant_black_box_fills_its_box_and_has_no_way_out():
 
 @pytest.mark.parametrize(
     "setting",
-    [{"n_bound_draws": 0}, {"n_rounds": 0}, {"confidence": 1.0}, {"scale": "row"}, {"n_steps": 0}],
+    [
+        {"n_bound_draws": 0},
+        {"n_rounds": 0},
+        {"confidence": 1.0},
+        {"scale": "row"},
+        {"n_steps": 0},
+        {"shape": "asymmetric"},
+        {"bounds": (0, 1)},
+    ],
     ids=str,
 )
 def test_settings_that_cannot_be_used_are_named(setting):

@@ -37,7 +37,7 @@ from .table import (
     ranked,
 )
 
-OURS = ("fimap", "invariant_box")
+OURS = ("fimap", "invariant_box", "directed_box")
 OUR_COUNTERFACTUALS = (
     "fimap_as_fitted",
     "fimap_check",
@@ -48,9 +48,9 @@ OUR_COUNTERFACTUALS = (
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, less the yellow that is lost
 # on white. What a reader looks for first is solid and thick; dashes tell the others apart.
-OUR_COLORS = ("#0072B2", "#D55E00")
+OUR_COLORS = ("#0072B2", "#D55E00", "#CC79A7")
 END_COLOR = "#000000"
-OTHER_COLORS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7")
+OTHER_COLORS = ("#009E73", "#E69F00", "#56B4E9")
 DASHES = ("solid", "9px,4px", "2px,3px", "9px,3px,2px,3px", "16px,4px")
 
 # Images shown with all maps at once; the others are chosen one by one.

@@ -105,6 +105,12 @@ class SemifactualBox:
         ):
             if not allowed:
                 raise InvalidInputError(f"{name} cannot be {value!r}")
+        for name in ("shape", "bounds"):
+            if name in settings:
+                raise InvalidInputError(
+                    f"{name} is not for SemifactualBox: its boxes are symmetric, within what the "
+                    "schema allows"
+                )
         self.schema = schema
         self.max_width = torch.as_tensor(max_width, dtype=torch.float64)
         self.n_bound_draws = n_bound_draws
