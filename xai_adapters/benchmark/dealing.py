@@ -240,6 +240,8 @@ class _Process:
         self.connection.close()
         self._process.join(timeout=0.2)
         self._process.terminate()
+        self._process.join(timeout=5)
+        self._process.kill()
         self._process.join()
         return self._process.exitcode
 
