@@ -72,8 +72,10 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: Path):
     explainers = ",".join(f"{toys}:{name}" for name in ("one_by_one", "all_at_once", "endless"))
     command = ["benchmark", f"{toys}:task", "--explainers", explainers, "--out", "out"]
+    # Whoever runs these tests in the background may have it ignored by all it starts.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     run = subprocess.Popen(
-        [*COMMAND, *command, "--jobs", "2"],
+        [*COMMAND[:-1], heeded + COMMAND[-1], *command, "--jobs", "2"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     unfinished = tmp_path / "out" / "unfinished"

@@ -22,10 +22,7 @@ def test_every_built_in_explainer_is_there_under_its_own_name():
         assert explainer_entry(name).name == name
 
 
-NEEDS = {
-    "shap_methods": "shap", "lime_methods": "lime", "alibi_methods": "alibi",
-    "dice_methods": "dice_ml",
-}  # fmt: skip
+NEEDS = {"shap_methods": "shap", "lime_methods": "lime"}
 
 
 @pytest.mark.parametrize("name", sorted(registry._BUILT_IN))

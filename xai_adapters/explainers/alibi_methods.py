@@ -15,8 +15,6 @@ from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_
 from xai_adapters.explainers.host_state import seeded_and_silent
 from xai_adapters.registry import CounterfactualGenerator, Subject
 
-# With this module, so that the seconds of an import do not count as a fit's.
-_alibi = require("alibi.explainers", "alibi")
 # The settings of Alibi's own example on Adult.
 _SETTINGS = {"coeff_sparsity": 0.5, "coeff_consistency": 0.5, "batch_size": 100}
 _LATENT, _HIDDEN, _BATCH = 15, 128, 128
@@ -44,6 +42,7 @@ def cfrl(
     Raises:
         MissingDependencyError: without alibi.
     """
+    tabular = require("alibi.explainers", "alibi").CounterfactualRLTabular
     encoded = EncodedSubject.of(subject)
     table, device = _Table(encoded), subject.background.device
     dtype = subject.background.dtype
@@ -55,7 +54,7 @@ def cfrl(
 
     with seeded_and_silent(subject.seed, device), torch.enable_grad():
         encoder, decoder = _autoencoder(encoded, table, autoencoder_steps)
-        explainer = _alibi.CounterfactualRLTabular(
+        explainer = tabular(
             predictor=probabilities,
             encoder=encoder,
             decoder=decoder,

@@ -19,8 +19,6 @@ from xai_adapters.registry import CounterfactualGenerator, Subject
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# With this module, so that the seconds of an import do not count as a fit's.
-dice_ml = require("dice_ml", "dice")
 _OUTCOME = "outcome"
 # DiCE rounds numbers; a thousandth of a standard deviation is fine enough.
 _PRECISION = 1e-3
@@ -61,6 +59,7 @@ def dice_gradient(subject: Subject, **settings: Any) -> CounterfactualGenerator:
 
 
 def _dice(subject: Subject, method: str, **settings: Any) -> CounterfactualGenerator:
+    dice_ml = require("dice_ml", "dice")
     # How DiCE says that there is no counterfactual.
     none_found = require("raiutils.exceptions", "dice").UserConfigValidationException
     encoded = EncodedSubject.of(subject)
