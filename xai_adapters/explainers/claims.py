@@ -199,7 +199,8 @@ CLAIMS: dict[str, Claims] = {
     "nearest_leaf": dict.fromkeys(_CHECKED, _ONE_TREE),
     "nearest_on_plane": _EXACT,
     "nearest_on_grid": {
-        **_EXACT, "shortest_step": _GRID, "linear_length": _GRID, "linear_direction": _GRID,
+        **_EXACT, "no_needless_change": _GRID, "shortest_step": _GRID, "linear_length": _GRID,
+        "linear_direction": _GRID,
     },
     "nearest_unlike": {**_CHECKED, "coverage": 0, "idempotence": 0},
     "growing_spheres": _CHECKED,
@@ -323,12 +324,13 @@ CLAIMS: dict[str, Claims] = {
     },
     "lime_tabular": {
         **_SHAP,
+        **_SAMPLING_CONDUCT,
+        **_SAMPLED_FUNCTION,
         "completeness": _SLOPE,
-        "batch_independence": "its generator runs on from row to row",
         "dummy": 0.05,
-        "symmetry": _SAMPLED,
+        "input_invariance": _SAMPLED,
+        "target_consistency": _SAMPLED,
         "stability": _SAMPLED,
-        "linearity": 0.01,
     },
     "greedy": {},
     "random": {
@@ -338,6 +340,8 @@ CLAIMS: dict[str, Claims] = {
             "it says nothing about the model",
         ),
         **{name: claim for name, claim in _CONDUCT.items() if name != "batch_independence"},
+        "seed_independence": _GLOBAL,
+        "random_state_kept": _GLOBAL,
     },
 }  # fmt: skip
 CLAIMS["greedy"] = {
