@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from benchmark_toys import Bright
+from torch import Tensor
 
 from xai_adapters import registry
 from xai_adapters.benchmark.results import Measurement
@@ -19,18 +20,6 @@ from xai_adapters.errors import InvalidInputError, MissingDependencyError, Unkno
 from xai_adapters.registry import ExplainerEntry, FunctionExplainer, NotApplicableError, Subject
 
 pytest.importorskip("tqdm")
-
-
-class Bright(nn.Module):
-    """Class 1 for images whose left column is bright."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(20.0))
-
-    def forward(self, images: Tensor) -> Tensor:
-        margin = self.scale * (images[:, 0, :, 0].mean(dim=1) - 0.55)
-        return torch.stack((-margin, margin), dim=1)
 
 
 @pytest.fixture

@@ -4,19 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_matrices import matrices
 from torch import nn
 
 from xai_adapters.core.box_attack import attack_box
 from xai_adapters.errors import InvalidInputError, PredictorError
-
-SMALL = st.integers(-3, 3).map(float)
-
-
-def matrices(n_rows: int, n_columns: int):
-    row = st.lists(SMALL, min_size=n_columns, max_size=n_columns)
-    return st.lists(row, min_size=n_rows, max_size=n_rows).map(
-        lambda rows: torch.tensor(rows, dtype=torch.float64)
-    )
 
 
 @st.composite

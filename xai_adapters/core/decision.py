@@ -7,7 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xai_adapters.core.outputs import OutputKind, are_probabilities, check_output_kind
+from xai_adapters.core.outputs import (
+    OutputKind,
+    are_probabilities,
+    check_output_kind,
+    checked_target,
+)
 from xai_adapters.core.rows import require_finite
 from xai_adapters.errors import InvalidInputError, PredictorError
 
@@ -81,7 +86,7 @@ class Decision:
         every = torch.arange(len(x), device=x.device)
         scores = self._read(self.outputs, every)
         self.n_classes = scores.shape[1]
-        self.target = scores.argmax(dim=1) if target is None else self._checked(target)
+        self.target = scores.argmax(dim=1) if target is None else checked_target(target, scores)
         self.kept = self.lead(scores, every) >= 0
 
     def scores(self, points: Tensor, rows: Tensor) -> Tensor:
@@ -130,18 +135,3 @@ class Decision:
                 "tensor of class outputs, one row for each, was expected"
             )
         return outputs.view(len(points), -1)
-
-    def _checked(self, target: Tensor | int) -> Tensor:
-        n_rows = len(self.outputs)
-        target = torch.as_tensor(target, device=self.outputs.device)
-        if target.is_floating_point() or target.shape not in ((), (1,), (n_rows,)):
-            raise InvalidInputError(
-                f"target must be one class number, or one for each of the {n_rows} rows; it is "
-                f"{target.dtype} of shape {tuple(target.shape)}"
-            )
-        if ((target < 0) | (target >= self.n_classes)).any():
-            raise InvalidInputError(
-                f"target {target.flatten().tolist()[:8]} is not among the classes 0 to "
-                f"{self.n_classes - 1}"
-            )
-        return target.to(torch.int64).expand(n_rows)

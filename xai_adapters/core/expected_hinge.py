@@ -13,6 +13,7 @@ from xai_adapters.core.box_shapes import BoxShape
 from xai_adapters.core.outputs import (
     OutputKind,
     are_probabilities,
+    checked_target,
     class_logits,
     class_probabilities,
 )
@@ -119,7 +120,7 @@ class ExpectedHinge:
         if target is None:
             self.target = scores.argmax(dim=1)
         else:
-            self.target = _checked_target(target, scores)
+            self.target = checked_target(target, scores)
         self.n_classes = scores.shape[1]
         own = scores.gather(1, self.target[:, None])
         others = scores.scatter(1, self.target[:, None], -torch.inf)
@@ -277,18 +278,3 @@ class ExpectedHinge:
 
 def _slices(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
-def _checked_target(target: Tensor, scores: Tensor) -> Tensor:
-    n_rows, n_classes = scores.shape
-    target = torch.as_tensor(target, device=scores.device)
-    if target.is_floating_point() or target.shape not in ((), (1,), (n_rows,)):
-        raise InvalidInputError(
-            f"target must be one class number, or one for each of the {n_rows} rows; it is "
-            f"{target.dtype} of shape {tuple(target.shape)}"
-        )
-    if ((target < 0) | (target >= n_classes)).any():
-        raise InvalidInputError(
-            f"target {target.flatten().tolist()[:8]} is not among the classes 0 to {n_classes - 1}"
-        )
-    return target.to(torch.int64).expand(n_rows)

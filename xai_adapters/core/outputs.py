@@ -106,6 +106,33 @@ def _odds(score: Tensor, is_probability: Tensor, threshold: float | None) -> Ten
     return torch.where(is_probability, odds, score - threshold)
 
 
+def checked_target(target: Tensor | int, scores: Tensor) -> Tensor:
+    """Return the classes to keep, one for each row.
+
+    Args:
+        target: (n,) class numbers, or one for all rows.
+        scores: (n, K), one for each class.
+
+    Returns:
+        (n,) int64, on the device of the scores.
+
+    Raises:
+        InvalidInputError: for another type or number of targets, and for a class that is not there.
+    """
+    n_rows, n_classes = scores.shape
+    target = torch.as_tensor(target, device=scores.device)
+    if target.is_floating_point() or target.shape not in ((), (1,), (n_rows,)):
+        raise InvalidInputError(
+            f"target must be one class number, or one for each of the {n_rows} rows; it is "
+            f"{target.dtype} of shape {tuple(target.shape)}"
+        )
+    if ((target < 0) | (target >= n_classes)).any():
+        raise InvalidInputError(
+            f"target {target.flatten().tolist()[:8]} is not among the classes 0 to {n_classes - 1}"
+        )
+    return target.to(torch.int64).expand(n_rows)
+
+
 def _logit(probability: Tensor) -> Tensor:
     epsilon = torch.finfo(probability.dtype).eps
     return torch.logit(probability, eps=epsilon)
