@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_matrices import matrices
 from torch import Generator
 
 from xai_adapters import Box, InvariantBox
 from xai_adapters.errors import BoxWarning, InvalidInputError
 
 N_FEATURES = 3
-SMALL = st.integers(-3, 3).map(float)
 QUICK = {"n_steps": 12, "n_draws": 8, "step_size": 0.2, "n_check_draws": 16, "penalty": 10.0}
 CASES = {
     "symmetric": {},
@@ -32,13 +32,6 @@ CASES = {
     "directed, graded": {"shape": "directed", "draws": "graded", "bounds": (-3, 3)},
 }
 every_case = pytest.mark.parametrize("case", CASES)
-
-
-def matrices(n_rows: int, n_columns: int):
-    row = st.lists(SMALL, min_size=n_columns, max_size=n_columns)
-    return st.lists(row, min_size=n_rows, max_size=n_rows).map(
-        lambda rows: torch.tensor(rows, dtype=torch.float64)
-    )
 
 
 def network(first, second):

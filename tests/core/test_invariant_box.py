@@ -7,21 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_matrices import matrices
 from torch import Generator, nn
 
 from xai_adapters import Box, InvariantBox
 from xai_adapters.errors import BoxWarning, InvalidInputError, PredictorError
 
 N_FEATURES = 3
-SMALL = st.integers(-3, 3).map(float)
 OPTIMIZERS = ["adam", "rmsprop", "sgd"]
-
-
-def matrices(n_rows: int, n_columns: int):
-    row = st.lists(SMALL, min_size=n_columns, max_size=n_columns)
-    return st.lists(row, min_size=n_rows, max_size=n_rows).map(
-        lambda rows: torch.tensor(rows, dtype=torch.float64)
-    )
 
 
 def network(first: torch.Tensor, second: torch.Tensor):
