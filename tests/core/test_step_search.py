@@ -47,6 +47,29 @@ def test_every_row_is_searched_as_if_it_were_alone(boundaries, n_halvings, n_gro
     assert (asked <= 1 + n_growths + n_halvings).all()
 
 
+@given(BOUNDARIES, st.sampled_from([0, 2, 4, 6]), st.integers(0, 40))
+def test_looking_ahead_finds_the_same_steps_in_half_the_calls(boundaries, n_halvings, stride):
+    """Also where the decision changes back and forth along the way."""
+    beyond = torch.tensor(boundaries)
+    sizes = []
+
+    def changes(rows, steps):
+        sizes.append(len(rows))
+        return (steps > beyond[rows]) ^ ((steps * 64).long() % (stride + 2) == 0)
+
+    def search(looks_ahead):
+        sizes.clear()
+        found = shortest_step(
+            changes, len(beyond), CPU, n_halvings=n_halvings, n_growths=0, looks_ahead=looks_ahead
+        )
+        return found, len(sizes) - 1, sum(sizes) - len(beyond)
+
+    one_by_one, n_calls, n_asked = search(False)
+    ahead, fewer_calls, more_asked = search(True)
+    assert all(torch.equal(*both) for both in zip(one_by_one, ahead, strict=True))
+    assert (2 * fewer_calls, 2 * more_asked) == (n_calls, 3 * n_asked)
+
+
 @given(BOUNDARIES)
 def test_a_step_that_changes_the_decision_is_one_that_was_asked(boundaries):
     beyond = torch.tensor(boundaries)

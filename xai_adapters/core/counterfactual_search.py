@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from xai_adapters.core.fitted_networks import FittedNetworks
-from xai_adapters.core.step_search import picked, shortest_flip
+from xai_adapters.core.step_search import shortest_flip
 
 # The local search draws directions ever nearer to the best so far, and then begins anew.
 _ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
 # Every so many questions one is drawn from the whole ball: the nearest flip may lie elsewhere.
 _EVERYWHERE = 2
 _LARGEST_BLOCK = 64
+# For so few rows a call of the black box costs more than the rows asked in it.
+_FEW_ROWS = 16
 # So many features are put back one by one: blocks of them are seldom free to go together.
 _FEW_FEATURES = 8
 
@@ -51,25 +54,25 @@ class CounterfactualSearch:
         """Ask about the proposals as they are."""
         self._along(self.proposal, self._every(), n_halvings=0, n_growths=0)
 
-    def lengthen(self, towards: Tensor) -> None:
-        """Ask about the proposals, about longer steps where those do not flip, and at last in
-        the mean direction.
+    def go_along(self, towards: Tensor, *, n_halvings: int = 6) -> None:
+        """Find the shortest step that flips: along the proposal, else in the mean direction.
 
         Args:
             towards: (n, number of continuous features), the mean change of rows that went to the
                 class which each row is to reach.
-        """  # noqa: D205
-        self._along(self.proposal, self._every(), n_halvings=0)
+            n_halvings: questions to shorten a step.
+        """
+        few = len(self.best) <= _FEW_ROWS
+        self._along(self.proposal, self._every(), n_halvings=n_halvings, looks_ahead=few)
         missing = (~self.success).nonzero()[:, 0]
         mean_step = self.original.clone()
         mean_step[:, : self._n_numbers] += towards
         mean_step[:, self._n_numbers :] = self.proposal[:, self._n_numbers :]
-        self._along(mean_step, missing, n_halvings=0)
+        self._along(mean_step, missing, n_halvings=n_halvings)
 
     def shorten(self) -> None:
-        """Halve the way back to the row where the decision has changed: six questions."""
-        moved = (self.best != self.original)[:, : self._n_numbers].any(dim=1)
-        self._along(self.best, (self.success & moved).nonzero()[:, 0], known=True)
+        """Halve the way to what was found where a part of it suffices: six questions."""
+        self._along(self.best, self.success.nonzero()[:, 0], known=True)
 
     def put_back(self) -> None:
         """Give features their old values back where the decision stays changed without them.
@@ -145,15 +148,15 @@ class CounterfactualSearch:
             nearer = self.networks.length(before, point) < self.networks.length(before, best)
             self._try(found[nearer], point[nearer])
 
-    def _along(self, end: Tensor, rows: Tensor, known: bool = False, **settings: int) -> None:
+    def _along(self, end: Tensor, rows: Tensor, known: bool = False, **settings: Any) -> None:
         """The shortest step from the rows towards `end`, known to flip them or not, that flips."""
         if len(rows) == 0:
             return
         found, points = shortest_flip(
             self.networks.schema,
-            picked(self.original, rows),
-            picked(end, rows),
-            lambda some, points: self.flips(picked(rows, some), points),
+            self.original[rows],
+            end[rows],
+            lambda some, points: self.flips(rows[some], points),
             known=known,
             **settings,
         )

@@ -21,7 +21,6 @@ from xai_adapters.core.fitting_settings import FittingSettings
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.core.persistence import read_explainer, write_explainer
 from xai_adapters.core.rows import as_rows
-from xai_adapters.core.step_search import picked
 from xai_adapters.core.two_stage_fit import History, Pool, TwoStageFit
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -375,15 +374,19 @@ class MinimalPerturbation(FittingSettings):
                     """Whether the black box changes its mind there as wanted."""
                     found = box.labels(schema.decode(points).to(rows.dtype))
                     if any_other:
-                        return found != picked(origin, some)
-                    return found == picked(reached, some)
+                        return found != origin[some]
+                    return found == reached[some]
 
                 search = CounterfactualSearch(fitted, encoded, proposal, flips)
                 if check:
-                    search.lengthen(fitted.mean_change[reached])
+                    towards = fitted.mean_change[reached]
                     if put_back:
+                        # What is to be put back may be far: the way is cut short after that.
+                        search.go_along(towards, n_halvings=0)
                         search.put_back()
-                    search.shorten()
+                        search.shorten()
+                    else:
+                        search.go_along(towards)
                     if local_search:
                         search.search_nearby(local_search, self.seed, keep_zeros=put_back)
                 else:
@@ -545,8 +548,7 @@ def _shortest_of(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed
         return networks.surrogate_class(points) != origin[some]
 
     search = CounterfactualSearch(networks, encoded, networks.proposal(encoded, reached), flips)
-    search.lengthen(networks.mean_change[reached])
-    search.shorten()
+    search.go_along(networks.mean_change[reached])
     search.search_nearby(_N_NEARBY, seed, keep_zeros=False)
     return networks.length(encoded, search.best)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ def shortest_step(
     n_growths: int = 2,
     growth: float = 2.25,
     known: bool = False,
+    whole: Tensor | None = None,
+    looks_ahead: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """For each row the shortest step along its direction that changes the decision.
 
@@ -36,6 +39,10 @@ def shortest_step(
         n_growths: questions to lengthen a step.
         growth: factor by which a step is lengthened.
         known: whether step 1 is known to change every row's decision.
+        whole: (n,) rows of which a shorter step is the same as the whole one: they are not asked.
+        looks_ahead: with each question to shorten a step, ask both that may follow it. The steps
+            are the same and there are half as many calls, for half as many questions again
+            (of an even n_halvings).
 
     Returns:
         (n,) steps, 1 where no step changed the decision, and (n,) whether it changed.
@@ -58,21 +65,24 @@ def shortest_step(
         changed[still] = changes(still, above[still])
     # Where nothing helped, a longer step is no better than the one that was given.
     above[~changed] = 1
-    found = changed.nonzero()[:, 0]
+    found = (changed if whole is None else changed & ~whole).nonzero()[:, 0]
     if n_halvings and len(found):
         shorter, longer = below[found], above[found]
-        for _ in range(n_halvings):
+        for _ in range(n_halvings // 2 if looks_ahead else n_halvings):
             middle = (shorter + longer) / 2
-            enough = changes(found, middle)
-            longer = torch.where(enough, middle, longer)
-            shorter = torch.where(enough, shorter, middle)
+            if looks_ahead:
+                early, late = (shorter + middle) / 2, (middle + longer) / 2
+                steps = torch.cat((middle, early, late))
+                at_middle, at_early, at_late = changes(found.repeat(3), steps).view(3, -1)
+                after = torch.where(at_middle, early, late)
+                answers = [(middle, at_middle), (after, torch.where(at_middle, at_early, at_late))]
+            else:
+                answers = [(middle, changes(found, middle))]
+            for step, enough in answers:
+                longer = torch.where(enough, step, longer)
+                shorter = torch.where(enough, shorter, step)
         above[found] = longer
     return above, changed
-
-
-def picked(values: Tensor, some: Tensor) -> Tensor:
-    """The values of some rows (a,), numbered in rising order; all need not be copied."""
-    return values if len(some) == len(values) else values[some]
 
 
 def shortest_flip(
@@ -82,7 +92,7 @@ def shortest_flip(
     flips: Callable[[Tensor, Tensor], Tensor],
     *,
     known: bool = False,
-    **settings: int,
+    **settings: Any,
 ) -> tuple[Tensor, Tensor]:
     """For each encoded row the nearest point found on the way to another, or beyond, that flips.
 
@@ -103,23 +113,25 @@ def shortest_flip(
     """
     c = len(schema.continuous)
     change = end[:, :c] - before[:, :c]
-    # The same at every step, and settled once.
-    (lower, upper), groups = schema.intervals(before), schema.settle(before, end)[:, c:]
+    if not schema.is_free:
+        # The same at every step, and found once.
+        (lower, upper), groups = schema.intervals(before), schema.settle_groups(before, end)
 
     def point(some: Tensor, steps: Tensor) -> Tensor:
-        own = picked(before, some)
-        moved = own[:, :c] + steps.to(change)[:, None] * picked(change, some)
+        own = before[some]
+        moved = own[:, :c] + steps.to(change)[:, None] * change[some]
         if schema.is_free:
             return moved
-        ends = picked(lower, some), picked(upper, some)
+        ends = lower[some], upper[some]
         numbers = schema.settle_numbers(own, moved, *ends)
-        return torch.cat((numbers, picked(groups, some)), dim=1)
+        return torch.cat((numbers, groups[some]), dim=1)
 
     steps, flipped = shortest_step(
         lambda some, steps: flips(some, point(some, steps)),
         len(before),
         before.device,
         known=known,
+        whole=(change == 0).all(dim=1),
         **settings,
     )
     if known:
