@@ -126,6 +126,8 @@ class SqueezeNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (n, n_classes), of images, (n, 3, h, w); trained on 224 x 224."""
+        # In this memory format a processor's convolutions of photographs take half the time.
+        images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.classifier(self.features(images)).flatten(1)
         return logits
 

@@ -14,6 +14,8 @@ _SHOWN = 0.5
 # Cells along a side of a mask; small images have one a pixel.
 _CELLS, _SMALL = 7, 14
 _BATCH = 50
+# Numbers in the images of one call; more do not fit a processor's caches.
+_AT_ONCE = 1_000_000
 
 
 def rise(subject: Subject) -> Explainer:
@@ -28,7 +30,8 @@ def rise(subject: Subject) -> Explainer:
 
     @torch.no_grad()
     def explain(rows: Tensor, target: Tensor) -> Tensor:
-        decision = Decision(subject.forward, rows, target, batch_size=_BATCH)
+        at_once = max(1, _AT_ONCE // rows[0].numel())
+        decision = Decision(subject.forward, rows, target, batch_size=at_once)
         generator = Generator(rows.device).manual_seed(subject.seed)
         height, width = rows.shape[-2:]
         scores = rows.new_zeros(len(rows), 1, height, width)
