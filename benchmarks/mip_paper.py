@@ -199,9 +199,7 @@ def figure(gallery: Gallery, n_images: int = 3, height: int = 112) -> Image.Imag
             low = low.repeat_interleave(len(shown) // len(low), 0).repeat_interleave(
                 shown.shape[1] // low.shape[1], 1
             )
-            paste(
-                np.where(low.numpy()[..., None], np.uint8(RED), shown), column, row, lower=True
-            )
+            paste(np.where(low.numpy()[..., None], np.uint8(RED), shown), column, row, lower=True)
             pen.text((column * (height + 4), row * (2 * height + 24)), name[:19], fill="black")
     return sheet
 
