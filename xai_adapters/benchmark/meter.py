@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 
 from torch import Tensor, nn
@@ -74,4 +74,7 @@ class MeteredEstimator:
         if name.startswith("__") or name == "estimator":
             raise AttributeError(name)
         found = getattr(self.estimator, name)
-        return partial(self.meter.ask, found) if name in ("predict_proba", "predict") else found
+        if name not in ("predict_proba", "predict"):
+            return found
+        # A method that is called predict_proba is known to give probabilities.
+        return update_wrapper(partial(self.meter.ask, found), found)

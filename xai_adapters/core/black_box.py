@@ -124,8 +124,10 @@ class BlackBox:
         """
         ask, _ = _asking(self.predictor)
         self.n_queries += len(rows)
+        # A few rows at a time are asked about often enough for a split to be felt.
+        batches = [rows] if len(rows) <= self.batch_size else rows.split(self.batch_size)
         with torch.no_grad(), left_as_found(self.predictor, rows.device):
-            answers = [self._answer(ask, batch) for batch in rows.split(self.batch_size)]
+            answers = [self._answer(ask, batch) for batch in batches]
         if isinstance(answers[0], np.ndarray):
             return self._one_hot(np.concatenate(answers)).to(rows.device)
         outputs = torch.cat(answers).to(rows.device)

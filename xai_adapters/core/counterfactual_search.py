@@ -48,6 +48,9 @@ class CounterfactualSearch:
         self._n_numbers = len(self.networks.schema.continuous)
         # A copy: of a free schema the settled proposal is the caller's own tensor.
         self.best = self.networks.schema.settle(self.original, self.proposal).clone()
+        c = self._n_numbers
+        # Longer steps are steps of the numbers as proposed, with the categories as they settle.
+        self.proposal = torch.cat((self.proposal[:, :c], self.best[:, c:]), dim=1)
         self.success = torch.zeros(len(self.best), dtype=torch.bool, device=self.best.device)
 
     def ask_once(self) -> None:

@@ -135,21 +135,6 @@ class EncodedFeatures:
         numbers = self.settle_numbers(original, proposed[:, :c], *self.intervals(original))
         if not self.categorical:
             return numbers
-        return torch.cat((numbers, self.settle_groups(original, proposed)), dim=1)
-
-    def settle_groups(self, original: Tensor, proposed: Tensor) -> Tensor:
-        """Return what `settle` does for the categorical features alone.
-
-        Args:
-            original: encoded rows (n, e) as they are.
-            proposed: encoded rows (n, e) as they might become.
-
-        Returns:
-            One-hot groups (n, sum of the group sizes).
-        """
-        c = len(self.continuous)
-        if not self.categorical:
-            return original[:, c:]
         # A score of -inf may be the best that is allowed; what is not allowed must lie below it.
         scores = proposed[:, c:].clamp(min=torch.finfo(proposed.dtype).min)
         scores = scores.masked_fill(~self.choices(original), -math.inf)
@@ -159,8 +144,9 @@ class EncodedFeatures:
             (len(scores), len(self.categorical), max(self.group_sizes)), -math.inf
         )
         padded[:, owner, place] = scores
-        hard = (padded.argmax(dim=2)[:, owner] == place).to(proposed.dtype)
-        return torch.where(self._fixed_categories.to(hard.device), original[:, c:], hard)
+        hard = (padded.argmax(dim=2)[:, owner] == place).to(numbers.dtype)
+        groups = torch.where(self._fixed_categories.to(hard.device), original[:, c:], hard)
+        return torch.cat((numbers, groups), dim=1)
 
     def settle_numbers(
         self, original: Tensor, proposed: Tensor, lower: Tensor, upper: Tensor

@@ -101,7 +101,7 @@ def shortest_flip(
     Args:
         schema: of the rows.
         before: (a, e) encoded rows.
-        end: (a, e) where they go.
+        end: (a, e) where they go, with settled categories; their numbers need not be.
         flips: tells for positions (b,) among them and points (b, e) whether the decision is the
             wanted one there (b,).
         known: whether every `end` is known to flip. Then a row is among those found only if a
@@ -113,9 +113,9 @@ def shortest_flip(
     """
     c = len(schema.continuous)
     change = end[:, :c] - before[:, :c]
+    groups = end[:, c:]
     if not schema.is_free:
-        # The same at every step, and found once.
-        (lower, upper), groups = schema.intervals(before), schema.settle_groups(before, end)
+        lower, upper = schema.intervals(before)
 
     def point(some: Tensor, steps: Tensor) -> Tensor:
         own = before[some]
