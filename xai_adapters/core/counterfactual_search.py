@@ -68,10 +68,11 @@ class CounterfactualSearch:
         few = len(self.best) <= _FEW_ROWS
         self._along(self.proposal, self._every(), n_halvings=n_halvings, looks_ahead=few)
         missing = (~self.success).nonzero()[:, 0]
-        mean_step = self.original.clone()
-        mean_step[:, : self._n_numbers] += towards
-        mean_step[:, self._n_numbers :] = self.proposal[:, self._n_numbers :]
-        self._along(mean_step, missing, n_halvings=n_halvings)
+        if len(missing):
+            c = self._n_numbers
+            numbers, categories = self.original[:, :c] + towards, self.proposal[:, c:]
+            mean_step = torch.cat((numbers, categories), dim=1)
+            self._along(mean_step, missing, n_halvings=n_halvings)
 
     def shorten(self) -> None:
         """Halve the way to what was found where a part of it suffices: six questions."""
