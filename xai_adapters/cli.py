@@ -85,8 +85,9 @@ def _benchmark_command(typer: Any) -> Any:
             Path | None, typer.Option(help="Folder for the results; default: xai-results/TASK.")
         ] = None,
         jobs: Annotated[
-            int, typer.Option(help="Processes that explain; seconds are honest with 1.")
-        ] = 1,
+            int | None,
+            typer.Option(help="Processes that explain; 1, with which seconds are honest."),
+        ] = None,
         threads: Annotated[
             int | None, typer.Option(help="torch's, in each process; 1 by default.")
         ] = None,
@@ -114,7 +115,14 @@ def _benchmark_command(typer: Any) -> Any:
         ] = None,
         time_limit: Annotated[
             float | None,
-            typer.Option(help="Seconds after which an explainer gets no further rows; 300."),
+            typer.Option(
+                help="Seconds an explainer may explain: it then gets no further rows, and one that "
+                "is still at some is ended; 300."
+            ),
+        ] = None,
+        fit_limit: Annotated[
+            float | None,
+            typer.Option(help="Seconds after which one is ended that is still being fitted; 1800."),
         ] = None,
     ) -> None:
         """Compare explainers on a task: a table, results.json, rows.parquet, report.html.
@@ -123,13 +131,14 @@ def _benchmark_command(typer: Any) -> Any:
         """
         from xai_adapters.benchmark.commands import begin, go_on
         from xai_adapters.benchmark.request import Request
+        from xai_adapters.benchmark.settings import LIMITS
 
         flags = {
             "task": task, "explainers": _names(explainers), "metrics": _names(metrics),
             "fills": _names(fills), "model": model, "data": data,
             "background": background, "limit": limit, "threads": threads, "seed": seed,
             "seeds": seeds, "block_size": block_size, "device": device, "mask_value": mask_value,
-            "time_limit": time_limit,
+            "time_limit": time_limit, "fit_limit": fit_limit,
         }  # fmt: skip
         # As `python -m` does it: MODULE may be of the project in this folder.
         sys.path.insert(0, str(Path.cwd()))
@@ -137,13 +146,14 @@ def _benchmark_command(typer: Any) -> Any:
             request = Request.read(config) if config else Request()
             begin(request.overridden(flags), out, jobs)
             return
-        given = [name for name, value in flags.items() if value is not None]
-        if given or config or out:
+        given = {name: value for name, value in flags.items() if value is not None}
+        others = [name for name in given if name not in LIMITS]
+        if others or config or out:
             raise InvalidInputError(
-                "a run is gone on with as it was begun; beside --resume only --jobs can be given, "
-                f"not {', '.join(given) or '--config or --out'}"
+                "a run is gone on with as it was begun; beside --resume only --jobs and the limits "
+                f"of time can be given, not {', '.join(others) or '--config or --out'}"
             )
-        go_on(resume, jobs)
+        go_on(resume, jobs, given)
 
     return benchmark
 

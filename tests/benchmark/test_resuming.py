@@ -124,6 +124,20 @@ def test_processes_give_the_same_numbers_and_one_that_dies_takes_no_other_with_i
     assert found == uninterrupted
 
 
+def test_one_that_hangs_is_ended_and_the_others_go_on() -> None:
+    names = [toys.EXPLAINERS[2], f"{toys.MODULE}:stuck", f"{toys.MODULE}:never_made"]
+    results = run_benchmark(toys.task(), names, jobs=3, time_limit=2, fit_limit=2)
+    whole, stuck, never_made = results.explainers
+    assert (whole.status, whole.n_rows, whole.reason) == ("ok", toys.N_ROWS, "")
+    assert (stuck.status, stuck.n_rows) == ("ok", 4)
+    assert stuck.reason == (
+        "took longer than 2 s to explain rows 4 to 5, and was ended; 4 of 7 rows are explained"
+    )
+    assert results.measurement("stuck", "masking_area").n == 4
+    assert (never_made.status, never_made.n_rows) == ("error", 0)
+    assert never_made.reason == "took longer than 2 s to fit, and was ended"
+
+
 def test_rows_and_seeds_have_random_numbers_of_their_own() -> None:
     def drawing(subject: Any) -> Any:
         drawn.append((torch.rand(()).item(), subject.seed))
@@ -139,7 +153,7 @@ def test_rows_and_seeds_have_random_numbers_of_their_own() -> None:
 
 def test_a_model_that_cannot_be_handed_to_processes_is_refused(tmp_path: Path) -> None:
     local = replace(toys.task(), model=type("Local", (toys.Bright,), {})())
-    with pytest.raises(InvalidInputError, match="with one job"):
+    with pytest.raises(InvalidInputError, match="run without jobs"):
         run_benchmark(local, toys.EXPLAINERS, jobs=2)
 
 
@@ -150,7 +164,7 @@ def test_a_script_that_processes_cannot_import_is_told_so(tmp_path: Path) -> Non
     )
     script.write_text(unguarded)
     done = subprocess.run(
-        [sys.executable, script, tmp_path / "run"], capture_output=True, text=True, timeout=60
+        [sys.executable, script, tmp_path / "run"], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
     assert "InvalidInputError: a process ended before it began to work" in done.stderr
@@ -237,6 +251,17 @@ def test_a_damaged_block_is_done_again(tmp_path: Path, uninterrupted: dict[str, 
     second.write_text("not a block")
     results = run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, **SEEDS)
     assert numbers(results) == uninterrupted
+
+
+@pytest.mark.usefixtures("no_report")
+def test_an_interrupted_run_may_be_given_more_time(tmp_path: Path) -> None:
+    with interrupted_at(2, before=True), pytest.raises(KeyboardInterrupt):
+        run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, time_limit=1e-9)
+    results = run_benchmark(
+        toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, time_limit=60, fit_limit=60
+    )
+    assert [run.n_rows for run in results.explainers] == [toys.N_ROWS] * 3
+    assert (results.settings["time_limit"], results.settings["fit_limit"]) == (60, 60)
 
 
 def test_a_damaged_plan_is_said_to_be_damaged(tmp_path: Path) -> None:

@@ -103,6 +103,25 @@ def deadly(subject: Subject) -> Explainer:
     return FunctionExplainer(lambda rows, target: os._exit(7))
 
 
+def hanging(subject: Subject) -> Explainer:
+    """Explains rows, but never comes to an end with the fifth of the task."""
+    fifth = task().rows[4]
+
+    def explain(rows: Tensor, target: Tensor) -> Tensor:
+        if (rows == fifth).flatten(1).all(dim=1).any():
+            time.sleep(3600)
+        return rows
+
+    return FunctionExplainer(explain)
+
+
+def never_made(subject: Subject) -> Explainer:
+    """Never comes to an end with its fit."""
+    time.sleep(3600)
+    raise AssertionError
+
+
+stuck = ExplainerEntry("stuck", "hanging, two rows a block", f"{MODULE}:hanging", block_size=2)
 one_by_one = ExplainerEntry("one_by_one", "drawing, row by row", f"{MODULE}:drawing", block_size=1)
 in_pairs = ExplainerEntry("in_pairs", "fitted, two rows a block", f"{MODULE}:fitted", block_size=2)
 all_at_once = ExplainerEntry("all_at_once", "fitted, all rows", f"{MODULE}:fitted")

@@ -43,11 +43,10 @@ def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) 
         run.costs = costs
         joined = _joined(found, run.n_rows)
         if run.status == "ok":
-            if any(lane.out_of_time for lane in own):
-                run.reason = (
-                    f"stopped after {dealer.time_limit:g} s with {run.n_rows} of "
-                    f"{len(bench.task.rows)} rows explained"
-                )
+            cut_short = next((lane.cut_short for lane in own if lane.cut_short), "")
+            if cut_short:
+                n_rows = len(bench.task.rows)
+                run.reason = f"{cut_short}; {run.n_rows} of {n_rows} rows are explained"
             explained[name] = joined
         for metric in results.metrics:
             if metric in joined.values:

@@ -32,6 +32,12 @@ class Unit:
     end: int
     alone: bool = False
 
+    def __str__(self) -> str:
+        """The rows in words."""
+        if self.end - self.first == 1:
+            return f"row {self.first}"
+        return f"rows {self.first} to {self.end - 1}"
+
     @property
     def rows(self) -> slice:
         """The rows, to take them from a tensor."""

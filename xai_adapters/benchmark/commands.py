@@ -6,11 +6,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xai_adapters.benchmark.output import check_writers
+from xai_adapters.benchmark.processes import HandOverError
 from xai_adapters.benchmark.request import Request
+from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
 from xai_adapters.benchmark.runner import run_benchmark
 from xai_adapters.benchmark.settings import check_jobs
@@ -18,7 +21,7 @@ from xai_adapters.benchmark.table import print_table
 from xai_adapters.errors import ResultsFolderError, require
 
 
-def begin(request: Request, out: Path | None, jobs: int) -> None:
+def begin(request: Request, out: Path | None, jobs: int | None) -> None:
     """Begin a run, and print its table and where its report is.
 
     Raises:
@@ -32,8 +35,13 @@ def begin(request: Request, out: Path | None, jobs: int) -> None:
         _run(request, folder, jobs, resume=False)
 
 
-def go_on(path: Path, jobs: int) -> None:
+def go_on(path: Path, jobs: int | None, limits: Mapping[str, Any]) -> None:
     """Go on with the unfinished run in a folder; one that is finished is said to be.
+
+    Args:
+        path: the folder.
+        jobs: processes that explain; None for one, or for none where nothing can be copied to it.
+        limits: those of `LIMITS` that shall be others from now on.
 
     Raises:
         ResultsFolderError: if there is no run in the folder.
@@ -50,7 +58,7 @@ def go_on(path: Path, jobs: int) -> None:
         if plan is None:
             raise ResultsFolderError(f"there is no unfinished run in folder '{path}'")
         request = Request.of(_described(plan), f"the plan in '{folder.unfinished}'")
-        _run(request, folder, jobs, resume=True)
+        _run(request.overridden(limits), folder, jobs, resume=True)
 
 
 def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,18 +71,9 @@ def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _run(request: Request, folder: RunFolder, jobs: int, *, resume: bool) -> None:
+def _run(request: Request, folder: RunFolder, jobs: int | None, *, resume: bool) -> None:
     try:
-        results = run_benchmark(
-            request.load(progress=True),
-            request.explainers,
-            folder=folder,
-            resume=resume,
-            jobs=jobs,
-            show_progress=True,
-            description={"request": request.facts()},
-            **vars(request.settings),
-        )
+        results = _results(request, folder, jobs, resume)
     except KeyboardInterrupt:
         if folder.plan() is not None:
             hint = f"xai-adapters benchmark --resume {folder.path}"
@@ -82,6 +81,28 @@ def _run(request: Request, folder: RunFolder, jobs: int, *, resume: bool) -> Non
         raise
     print_table(results, require("rich.console", "benchmark").Console())
     _say_where(folder.path / "report.html")
+
+
+def _results(request: Request, folder: RunFolder, jobs: int | None, resume: bool) -> Results:
+    run = partial(
+        run_benchmark,
+        request.load(progress=True),
+        request.explainers,
+        folder=folder,
+        show_progress=True,
+        description={"request": request.facts()},
+        **vars(request.settings),
+    )
+    try:
+        return run(jobs=jobs or 1, resume=resume)
+    except HandOverError as error:
+        if jobs is not None:
+            raise
+        warnings.warn(
+            f"{error}. Without, an explainer that does not come to an end is waited for",
+            stacklevel=1,
+        )
+        return run(resume=True)
 
 
 def _say_where(report: Path) -> None:

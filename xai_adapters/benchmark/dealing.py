@@ -1,33 +1,15 @@
-"""Which unit is done next, and by whom: in this process, or in several."""
+"""Which unit is done next, and when an explainer is given up."""
 
 from __future__ import annotations
 
-import multiprocessing
-import pickle
-import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for_any
-from typing import Any, Literal
 
-import torch
+from xai_adapters.benchmark.blocks import Unit
+from xai_adapters.benchmark.worker import Outcome, Stage, Status, Worker
 
-from xai_adapters.benchmark.bench import Bench
-from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
-from xai_adapters.benchmark.worker import Worker
-from xai_adapters.errors import (
-    InvalidInputError,
-    MissingDependencyError,
-    NotApplicableError,
-    ResultsFolderError,
-)
-
-_READY = "ready"
-
-Status = Literal["ok", "error", "not applicable"]
+_DOINGS: dict[Stage, str] = {"make": "fit", "explain": "explain {}", "measure": "be measured on {}"}
 
 
 @dataclass
@@ -46,7 +28,7 @@ class Lane:
         fit_seconds: that making it took; None while nobody knows.
         n_done: units done.
         n_workers: that are at it.
-        out_of_time: whether it has had its time, and what is pending was given up.
+        cut_short: why what was pending was given up, if it was.
     """
 
     explainer: str
@@ -58,7 +40,7 @@ class Lane:
     fit_seconds: float | None = None
     n_done: int = 0
     n_workers: int = 0
-    out_of_time: bool = False
+    cut_short: str = ""
 
     def __post_init__(self) -> None:
         """At first all is to be done."""
@@ -81,7 +63,8 @@ class Dealer:
 
     Args:
         lanes: what is to be done.
-        time_limit: seconds after which a lane gets no further block.
+        time_limit: seconds after which a lane gets no further block, and that one may take at most.
+        fit_limit: seconds that making an explainer, or measuring a block, may take.
         on_done: is told of each unit that is done or given up.
 
     Attributes:
@@ -90,6 +73,7 @@ class Dealer:
 
     lanes: Sequence[Lane]
     time_limit: float
+    fit_limit: float
     on_done: Callable[[Unit], object] = lambda unit: None
     failures: dict[str, tuple[Status, str]] = field(default_factory=dict)
 
@@ -105,6 +89,19 @@ class Dealer:
             chosen = next(iter(untouched or helped), None)
         return None if chosen is None else (chosen, chosen.pending.popleft())
 
+    def has_more(self) -> bool:
+        """Whether there is a unit that nobody is at yet."""
+        return any(lane.pending for lane in self.lanes)
+
+    def settle(self, lane: Lane, unit: Unit, outcome: Outcome) -> None:
+        """Take note of what came of a unit; what ends the whole run is raised."""
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, tuple):
+            self._failed(unit, *outcome)
+        else:
+            self.done(lane, unit, outcome)
+
     def done(self, lane: Lane, unit: Unit, facts: dict[str, float]) -> None:
         """Count a unit that is done."""
         lane.seconds += facts["seconds"]
@@ -112,13 +109,23 @@ class Dealer:
         lane.n_done += 1
         self.on_done(unit)
 
-    def failed(self, unit: Unit, status: Status, reason: str) -> None:
+    def limit(self, stage: Stage) -> float:
+        """Seconds that a worker may be at a stage of a unit."""
+        return self.time_limit if stage == "explain" else self.fit_limit
+
+    def ended(self, lane: Lane, unit: Unit, stage: Stage) -> None:
+        """Give up a lane whose unit took longer than it may; what it has finished is kept."""
+        doing = _DOINGS[stage].format(unit)
+        reason = f"took longer than {self.limit(stage):g} s to {doing}, and was ended"
+        if unit == lane.blocks[0]:
+            self._failed(unit, "error", reason)
+            return
+        lane.cut_short = reason
+        self.on_done(unit)
+        self._give_up(lane, list(lane.pending))
+
+    def _failed(self, unit: Unit, status: Status, reason: str) -> None:
         """Give up an explainer, whatever its seed."""
-        if status == "error":
-            rows = (
-                f"row {unit.first}" if unit.n_rows == 1 else f"rows {unit.first} to {unit.end - 1}"
-            )
-            reason = f"{reason} ({rows})"
         self.failures.setdefault(unit.explainer, (status, reason))
         self.on_done(unit)
         for lane in self.lanes:
@@ -126,9 +133,9 @@ class Dealer:
                 self._give_up(lane, list(lane.pending))
 
     def _end_what_is_late(self, lane: Lane) -> None:
-        if lane.seconds > self.time_limit:
-            blocks = [unit for unit in lane.pending if not unit.alone]
-            lane.out_of_time = lane.out_of_time or bool(blocks)
+        blocks = [unit for unit in lane.pending if not unit.alone]
+        if blocks and lane.seconds > self.time_limit:
+            lane.cut_short = f"stopped after {self.time_limit:g} s"
             self._give_up(lane, blocks)
 
     def _give_up(self, lane: Lane, units: list[Unit]) -> None:
@@ -138,156 +145,8 @@ class Dealer:
 
 
 def do_here(dealer: Dealer, worker: Worker) -> None:
-    """Do all units in this process, in order."""
+    """Do all units in this process, in order; one that does not come to an end is waited for."""
     lane: Lane | None = None
     while dealt := dealer.next(lane):
         lane, unit = dealt
-        outcome = _outcome(worker, unit)
-        _settle(dealer, lane, unit, outcome)
-
-
-def do_in_processes(
-    dealer: Dealer, bench: Bench, store: BlockStore, n_processes: int, n_threads: int
-) -> None:
-    """Do all units in processes of their own; an explainer that ends its process is given up.
-
-    Args:
-        dealer: deals them.
-        bench: the comparison, which is copied to each process.
-        store: where finished blocks are kept.
-        n_processes: how many.
-        n_threads: torch's, in each.
-
-    Raises:
-        InvalidInputError: if the model, or an explainer that is no reference, cannot be copied.
-    """
-    try:
-        payload = pickle.dumps((bench, store, n_threads))
-    except Exception as error:
-        raise InvalidInputError(
-            f"model, rows and explainers cannot be handed to other processes: {error}. Define them "
-            "in a module that can be imported, or run with one job"
-        ) from error
-    busy: dict[_Process, tuple[Lane, Unit]] = {}
-    idle = [_Process(payload) for _ in range(min(n_processes, len(dealer.lanes)))]
-    at: dict[_Process, Lane | None] = {}
-    try:
-        while True:
-            waiting, idle = idle, []
-            for process in waiting:
-                dealt = dealer.next(at.get(process))
-                if dealt is None:
-                    idle.append(process)
-                    continue
-                at[process], busy[process] = dealt[0], dealt
-                dealt[0].n_workers += 1
-                process.ask(dealt[1])
-            if not busy:
-                return
-            ready = wait_for_any([process.connection for process in busy])
-            for process in [each for each in busy if each.connection in ready]:
-                outcome = process.outcome()
-                if outcome == _READY:
-                    continue
-                lane, unit = busy.pop(process)
-                lane.n_workers -= 1
-                if outcome is None:
-                    code = process.end()
-                    outcome = "error", f"its process ended with exit code {code}"
-                    at.pop(process)
-                    process = _Process(payload)
-                idle.append(process)
-                _settle(dealer, lane, unit, outcome)
-    finally:
-        for process in [*busy, *idle]:
-            process.end()
-
-
-class _Process:
-    """A process with a worker in it."""
-
-    def __init__(self, payload: bytes) -> None:
-        # Not forked: torch's threads do not survive that.
-        context = multiprocessing.get_context("spawn")
-        self._ready = False
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, payload), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def ask(self, unit: Unit) -> None:
-        """Let it do a unit."""
-        # One that is no more has no outcome either, which is seen to then.
-        with suppress(OSError):
-            self.connection.send(unit)
-
-    def outcome(self) -> Any:
-        """What came of the last unit, or that the process is ready; None if it is no more."""
-        try:
-            found = self.connection.recv()
-        except (EOFError, OSError):
-            if self._ready:
-                return None
-            return InvalidInputError(
-                "a process ended before it began to work; what it wrote says why. A script has to "
-                "call run_benchmark under `if __name__ == '__main__':`, as processes import it"
-            )
-        self._ready = True
-        return found
-
-    def end(self) -> int | None:
-        """End the process, whatever it does; its exit code."""
-        self.connection.close()
-        self._process.join(timeout=0.2)
-        self._process.terminate()
-        self._process.join(timeout=5)
-        self._process.kill()
-        self._process.join()
-        return self._process.exitcode
-
-
-def _serve(connection: Connection, payload: bytes) -> None:
-    # The parent is told of a Ctrl-C, and ends its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        bench, store, n_threads = pickle.loads(payload)  # from the parent, never from a file
-    except Exception as error:
-        connection.send(
-            InvalidInputError(
-                f"another process cannot make model and explainers: {error}. Define them in a "
-                "module that can be imported, or run with one job"
-            )
-        )
-        return
-    torch.set_num_threads(n_threads)
-    worker = Worker(bench, store)
-    connection.send(_READY)
-    while True:
-        try:
-            unit = connection.recv()
-        except EOFError:
-            return
-        connection.send(_outcome(worker, unit))
-
-
-def _outcome(worker: Worker, unit: Unit) -> dict[str, float] | tuple[Status, str] | Exception:
-    """The facts of a unit that was done, why it was not, or what ends the whole run."""
-    try:
-        block: Block = worker.do(unit)
-    except ResultsFolderError as error:
-        return error
-    except (NotApplicableError, MissingDependencyError) as reason:
-        return "not applicable", str(reason)
-    except Exception as error:
-        # Whatever a foreign explainer raises, the others are still to be compared.
-        return "error", " ".join(f"{type(error).__name__}: {error}".split())
-    return block.facts
-
-
-def _settle(dealer: Dealer, lane: Lane, unit: Unit, outcome: Any) -> None:
-    if isinstance(outcome, Exception):
-        raise outcome
-    if isinstance(outcome, tuple):
-        dealer.failed(unit, *outcome)
-    else:
-        dealer.done(lane, unit, outcome)
+        dealer.settle(lane, unit, worker.outcome(unit))

@@ -31,7 +31,7 @@ class Request:
         limit: rows to explain at most.
         mask_value: what a masked pixel is set to; None for the task's own.
         device: where models and rows are.
-        seed, seeds, block_size, time_limit, threads, metrics, fills: see `Settings`.
+        seed, seeds, block_size, time_limit, fit_limit, threads, metrics, fills: see `Settings`.
     """
 
     task: str | None = None
@@ -46,6 +46,7 @@ class Request:
     seeds: int = 1
     block_size: int | None = None
     time_limit: float = 300.0
+    fit_limit: float = 1800.0
     threads: int = 1
     metrics: tuple[str, ...] | None = None
     fills: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ class Request:
         """What the numbers depend on besides."""
         return Settings(
             self.seed, self.seeds, self.block_size, self.time_limit, self.threads, self.metrics,
-            self.fills,
+            self.fills, self.fit_limit,
         )  # fmt: skip
 
     def load(self, *, progress: bool = False) -> Task:

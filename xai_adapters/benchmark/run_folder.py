@@ -8,6 +8,7 @@ import platform
 import shutil
 import textwrap
 import warnings
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -74,10 +75,7 @@ class RunFolder:
                 "choose another folder with --out"
             ) from None
         except OSError as error:
-            raise ResultsFolderError(
-                f"cannot write into folder '{self.path}': {error.strerror or error}; choose "
-                "another with --out"
-            ) from error
+            raise self._unwritable(error) from error
         if former is not None:
             warnings.warn(
                 f"{_who(former)} ended without finishing its run in '{self.path}'; its lock is "
@@ -131,39 +129,45 @@ class RunFolder:
                 f"'{self.unfinished}' to give it up, or choose another folder with --out"
             )
 
-    def take_up(self, plan: dict[str, Any], *, resume: bool) -> None:
+    def take_up(self, plan: dict[str, Any], *, resume: bool, free: Collection[str] = ()) -> None:
         """Begin a run, or go on with the unfinished one.
 
         Args:
             plan: of the run, in plain values.
             resume: go on with what is unfinished, if there is something.
+            free: names of facts that may be others than those the run was begun with.
 
         Raises:
             ResultsFolderError: if there is an unfinished run that shall not be resumed, or has
-                another plan.
+                another plan; or if the plan cannot be written.
         """
         plan = json.loads(json.dumps(plan))
         former = self.plan()
-        if former is None:
-            _write(self._plan, {"version": _PLAN_VERSION, "plan": plan})
-            return
-        if not resume:
-            self.check_free()
-        changed = [
-            f"{name} ({_shortly(former[part].get(name))}, now {_shortly(plan[part].get(name))})"
-            for part in plan
-            for name in {**former[part], **plan[part]}
-            if former[part].get(name) != plan[part].get(name)
-        ]
-        if changed:
-            raise ResultsFolderError(
-                f"the unfinished run in '{self.path}' was begun with other {'; '.join(changed)}. "
-                f"Go on with the same, or remove '{self.unfinished}' to begin anew"
-            )
+        if former is not None:
+            if not resume:
+                self.check_free()
+            changed = dict.fromkeys(_differences(former, plan, free))
+            if changed:
+                raise ResultsFolderError(
+                    f"the unfinished run in '{self.path}' was begun with other "
+                    f"{'; '.join(changed)}. Go on with the same, or remove '{self.unfinished}' to "
+                    "begin anew"
+                )
+        if plan != former:
+            try:
+                _write(self._plan, {"version": _PLAN_VERSION, "plan": plan})
+            except OSError as error:
+                raise self._unwritable(error) from error
 
     def finish(self) -> None:
         """Forget what was unfinished: the results are written."""
         self._plan.unlink()
+
+    def _unwritable(self, error: OSError) -> ResultsFolderError:
+        return ResultsFolderError(
+            f"cannot write into folder '{self.path}': {error.strerror or error}; make room, or "
+            "choose another with --out"
+        )
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any] | None:
@@ -172,6 +176,19 @@ class RunFolder:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+
+def _differences(
+    former: Mapping[str, Any], plan: Mapping[str, Any], free: Collection[str]
+) -> Iterator[str]:
+    for name in {**former, **plan}:
+        before, now = former.get(name), plan.get(name)
+        if name in free or before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _differences(before, now, free)
+        else:
+            yield f"{name} ({_shortly(before)}, now {_shortly(now)})"
 
 
 def _shortly(value: Any) -> str:

@@ -18,13 +18,14 @@ from xai_adapters.benchmark.attribution_bench import AttributionBench
 from xai_adapters.benchmark.bench import Bench
 from xai_adapters.benchmark.blocks import BlockStore, Unit
 from xai_adapters.benchmark.counterfactual_bench import CounterfactualBench
-from xai_adapters.benchmark.dealing import Dealer, Lane, do_here, do_in_processes
+from xai_adapters.benchmark.dealing import Dealer, Lane, do_here
 from xai_adapters.benchmark.environment import environment
 from xai_adapters.benchmark.measures import Measuring
 from xai_adapters.benchmark.output import write_results
+from xai_adapters.benchmark.processes import do_in_processes
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
-from xai_adapters.benchmark.settings import Settings, check_jobs, entries_of
+from xai_adapters.benchmark.settings import LIMITS, Settings, check_jobs, entries_of
 from xai_adapters.benchmark.task import Task
 from xai_adapters.benchmark.worker import Worker
 from xai_adapters.errors import InvalidInputError, require
@@ -37,7 +38,7 @@ def run_benchmark(
     *,
     folder: str | Path | RunFolder | None = None,
     resume: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     show_progress: bool = False,
     description: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -57,12 +58,14 @@ def run_benchmark(
             `ExplainerEntry`, or such entries; by default all of the kind that the task compares.
         folder: where the results are written, and where what is finished is kept until then; by
             default nothing is written.
-        resume: go on with the unfinished run in the folder, if there is one.
-        jobs: processes that explain; with 1 it is done in this one.
+        resume: go on with the unfinished run in the folder, if there is one; the limits may then
+            be others.
+        jobs: processes that explain, in which an explainer that does not come to an end is ended
+            after its time limit. By default it is done in this process, where it is waited for.
         show_progress: show a bar on standard error.
         description: of how model and rows were made, for `results.json`.
-        **settings: those of `Settings`: `seed`, `n_seeds`, `block_size`, `time_limit`, `threads`,
-            `metrics`, `fills`.
+        **settings: those of `Settings`: `seed`, `n_seeds`, `block_size`, `time_limit`, `fit_limit`,
+            `threads`, `metrics`, `fills`.
 
     Raises:
         UnknownNameError: for an explainer that is not registered, before any work is done.
@@ -87,7 +90,7 @@ def _run(
     settings: Settings,
     folder: RunFolder | None,
     resume: bool,
-    jobs: int,
+    jobs: int | None,
     show_progress: bool,
     description: Mapping[str, Any] | None,
 ) -> Results:
@@ -100,7 +103,7 @@ def _run(
             "fingerprint": _fingerprint(bench),
         }
         if folder is not None:
-            folder.take_up(plan, resume=resume)
+            folder.take_up(plan, resume=resume, free=LIMITS)
         place = nullcontext() if folder else tempfile.TemporaryDirectory(prefix="xai_adapters-")
         with place as temporary:
             store = folder.blocks if folder else BlockStore(Path(str(temporary)))
@@ -123,7 +126,7 @@ def _bench(task: Task, entries: Sequence[ExplainerEntry], settings: Settings) ->
     return CounterfactualBench(task, entries, settings.seed)
 
 
-def _results(bench: Bench, plan: Mapping[str, Any], jobs: int) -> Results:
+def _results(bench: Bench, plan: Mapping[str, Any], jobs: int | None) -> Results:
     task = bench.task
     return Results(
         task={
@@ -140,7 +143,7 @@ def _results(bench: Bench, plan: Mapping[str, Any], jobs: int) -> Results:
         },
         settings={
             **plan["settings"],
-            "jobs": jobs,
+            "jobs": jobs or 1,
             "device": str(task.rows.device),
             **plan["description"],
         },
@@ -179,7 +182,7 @@ def _deal(
     bench: Bench,
     store: BlockStore,
     settings: Settings,
-    jobs: int,
+    jobs: int | None,
     n_threads: int,
     show_progress: bool,
 ) -> Dealer:
@@ -192,14 +195,14 @@ def _deal(
             bar.set_postfix_str(unit.explainer, refresh=False)
             bar.update(unit.n_rows)
 
-        dealer = Dealer(lanes, settings.time_limit, on_done)
+        dealer = Dealer(lanes, settings.time_limit, settings.fit_limit, on_done)
         for lane in dealer.lanes:
             for unit in list(lane.pending):
                 block = store.load(unit)
                 if block is not None:
                     lane.pending.remove(unit)
                     dealer.done(lane, unit, block.facts)
-        if jobs == 1:
+        if jobs is None:
             do_here(dealer, Worker(bench, store))
         else:
             do_in_processes(dealer, bench, store, jobs, n_threads)

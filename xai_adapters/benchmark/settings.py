@@ -13,6 +13,9 @@ from xai_adapters.benchmark.task import Comparison
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.registry import ExplainerEntry, explainer_names
 
+# They change no number, but how many there are.
+LIMITS = ("time_limit", "fit_limit")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -24,8 +27,11 @@ class Settings:
             what is measured of a row is the mean.
         block_size: rows given to an explainer at once, at most; None for as many as it takes. What
             is finished is kept block by block.
-        time_limit: seconds after which an explainer gets no further block of rows; it is measured
-            on the rows it finished.
+        time_limit: seconds after which an explainer gets no further block of rows, and after which
+            one that is still at a block is ended if it has a process of its own; it is measured on
+            the rows it finished.
+        fit_limit: seconds after which one is ended that is still being made, or whose block is
+            still being measured.
         threads: torch's, on which sums depend in the last digit; None for what torch has.
         metrics: what is measured of attributions, names of `measures.MEASURES` or "quantus:Name";
             what costs little if None.
@@ -40,14 +46,17 @@ class Settings:
     threads: int | None = None
     metrics: tuple[str, ...] | None = None
     fills: tuple[str, ...] = ()
+    fit_limit: float = 1800.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used."""
         check_names(self.metrics or (), self.fills)
-        if self.time_limit <= 0:
-            raise InvalidInputError(
-                f"the time limit must be positive; it is {self.time_limit} seconds"
-            )
+        for name in LIMITS:
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(
+                    f"the {name.replace('_', ' ')} must be positive; it is {getattr(self, name)} "
+                    "seconds"
+                )
         if self.n_seeds < 1:
             raise InvalidInputError(f"at least one seed is needed, not {self.n_seeds}")
         for name in ("block_size", "threads"):
@@ -65,9 +74,9 @@ class Settings:
         return {"explainers": [entry.name for entry in entries], **dataclasses.asdict(self)}
 
 
-def check_jobs(jobs: int) -> None:
+def check_jobs(jobs: int | None) -> None:
     """Refuse a number of processes below 1."""
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise InvalidInputError(f"at least one job is needed, not {jobs}")
 
 

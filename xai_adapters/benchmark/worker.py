@@ -5,16 +5,24 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from xai_adapters.benchmark.bench import Bench, derived_seed, wait
 from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
 from xai_adapters.benchmark.meter import Meter, metered
 from xai_adapters.benchmark.peak_memory import PeakMemory
 from xai_adapters.core.random_state import seeded
+from xai_adapters.errors import MissingDependencyError, NotApplicableError, ResultsFolderError
+
+Status = Literal["ok", "error", "not applicable"]
+# Of a unit that was done its facts, of another why it was not, or what ends the whole run.
+Outcome = dict[str, float] | tuple[Status, str] | Exception
+# What a worker is at, one after another.
+Stage = Literal["make", "explain", "measure"]
+STAGES = get_args(Stage)
 
 # Rows are timed one by one until so many seconds are spent, but at least so many rows.
 _SECONDS_ALONE, _LEAST_ALONE = 10.0, 3
@@ -40,12 +48,30 @@ class Worker:
     Args:
         bench: the comparison.
         store: where finished blocks are kept.
+        on_stage: is told what the worker is at.
     """
 
-    def __init__(self, bench: Bench, store: BlockStore) -> None:
-        self.bench, self.store = bench, store
+    def __init__(
+        self,
+        bench: Bench,
+        store: BlockStore,
+        on_stage: Callable[[Stage], object] = lambda stage: None,
+    ) -> None:
+        self.bench, self.store, self.on_stage = bench, store, on_stage
         self._last: tuple[str, int] | None = None
         self._made: _Made | None = None
+
+    def outcome(self, unit: Unit) -> Outcome:
+        """Do a unit and keep what came of it, whatever the explainer raises."""
+        try:
+            return self.do(unit).facts
+        except ResultsFolderError as error:
+            return error
+        except (NotApplicableError, MissingDependencyError) as reason:
+            return "not applicable", str(reason)
+        except Exception as error:
+            # Whatever a foreign explainer raises, the others are still to be compared.
+            return "error", " ".join(f"{type(error).__name__}: {error} ({unit})".split())
 
     def do(self, unit: Unit) -> Block:
         """Do a unit and keep what came of it; whatever the explainer raises is passed on.
@@ -77,6 +103,7 @@ class Worker:
         model = metered(copy.deepcopy(task.model), meter)
         subject = self.bench.subject(model, unit.seed)
         make = self.bench.entries[unit.explainer].load()
+        self.on_stage("make")
         with self._circumstances(unit, "make"):
             start = time.perf_counter()
             explainer = make(subject)
@@ -89,6 +116,7 @@ class Worker:
         entry, ask = self.bench.entries[unit.explainer], self.bench.ask(made.explainer)
         rows, classes = self.bench.task.rows[unit.rows], self.bench.predicted[unit.rows]
         made.meter.taken()
+        self.on_stage("explain")
         with self._circumstances(unit, "explain"):
             start = time.perf_counter()
             answer = ask(rows, classes)
@@ -96,6 +124,7 @@ class Worker:
             seconds = time.perf_counter() - start
         asked = made.meter.taken()
         answer = self.bench.checked(answer, unit.rows)
+        self.on_stage("measure")
         with self._circumstances(unit, "measure"):
             values = self.bench.measure(entry, made.explainer, unit.rows, answer)
         return Block(
@@ -114,6 +143,7 @@ class Worker:
         own: list[float] = []
         most = 0
         made.meter.taken()
+        self.on_stage("explain")
         for row in range(unit.first, unit.end):
             if sum(latencies) > _SECONDS_ALONE and len(latencies) >= _LEAST_ALONE:
                 break
