@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from xai_adapters.benchmark.agreement import agreements, average_ranks, rank_correlation
+from xai_adapters.benchmark.agreement import agreements
 from xai_adapters.benchmark.masking_curve import THRESHOLDS, relevance_ranks
 from xai_adapters.benchmark.measures import (
     MEASURES,
@@ -150,23 +150,6 @@ def test_insertion_and_deletion_uncover_and_cover_the_relevant_pixels_first() ->
                     area(answers, THRESHOLDS), abs=1e-6
                 )
     assert results.metrics["masking_area[black]"]["title"] == "masking area, black"
-
-
-@given(st.lists(VALUES, min_size=1, max_size=3))
-def test_equal_values_share_their_ranks(drawn: list[list[int]]) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    values = torch.tensor(drawn)
-    expected = stats.rankdata(values.numpy(), axis=1) - 1
-    np.testing.assert_allclose(average_ranks(values).numpy(), expected)
-
-
-def test_rank_correlation_is_spearmans() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    first, second = torch.rand(2, 5, 9, generator=torch.Generator().manual_seed(0))
-    first[:, :3] = 0
-    found = rank_correlation(first, second)
-    for a, b, one in zip(first, second, found, strict=True):
-        assert one.item() == pytest.approx(stats.spearmanr(a, b).statistic)
 
 
 def test_agreement_is_of_every_two_on_the_rows_they_share() -> None:

@@ -17,6 +17,7 @@ from xai_adapters.axioms.case import Case, Domain
 from xai_adapters.axioms.drawing import SEEDS
 from xai_adapters.axioms.networks import random_network
 from xai_adapters.axioms.trial import Trial
+from xai_adapters.core.rank_correlation import rank_correlation
 
 _N_FEATURES, _WIDTH, _N_OUTPUTS = 10, 12, 2
 _N_MODELS, _N_ROWS = 5, 4
@@ -132,30 +133,3 @@ def _trained(model: nn.Module, X: Tensor, labels: Tensor) -> nn.Module:
             speed.mul_(_MOMENTUM).sub_(_STEP * slope)
             parameter.data.add_(speed)
     return model
-
-
-def rank_correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Spearman's rank correlation of each row, ties sharing their mean rank.
-
-    Args:
-        one: (n, d).
-        other: (n, d).
-
-    Returns:
-        (n,) in [-1, 1]; 0 where a row is constant.
-
-    Example:
-        >>> found = rank_correlation(torch.tensor([[1., 2., 3.]]), torch.tensor([[9., 6., 5.]]))
-        >>> round(found.item(), 6)
-        -1.0
-    """
-    centred = [_ranks(each) - (each.shape[1] - 1) / 2 for each in (one, other)]
-    norms = centred[0].norm(dim=1) * centred[1].norm(dim=1)
-    dots = (centred[0] * centred[1]).sum(dim=1)
-    return torch.where(norms > 0, dots / norms.clamp(min=1e-12), 0.0)
-
-
-def _ranks(values: Tensor) -> Tensor:
-    below = (values[:, :, None] > values[:, None, :]).sum(dim=2)
-    equal = (values[:, :, None] == values[:, None, :]).sum(dim=2)
-    return below + (equal - 1).to(torch.float64) / 2

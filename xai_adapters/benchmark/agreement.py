@@ -10,26 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from xai_adapters.benchmark.results import Agreement
-
-
-def average_ranks(values: Tensor) -> Tensor:
-    """Ranks from 0 within each row (n, d); equal values share the mean of their ranks.
-
-    Example:
-        >>> average_ranks(torch.tensor([[3.0, 1.0, 3.0, 9.0]])).tolist()
-        [[1.5, 0.0, 1.5, 3.0]]
-    """
-    ordered = values.contiguous().sort(dim=1).values
-    below = torch.searchsorted(ordered, values.contiguous())
-    through = torch.searchsorted(ordered, values.contiguous(), right=True)
-    return (below + through - 1).double() / 2
-
-
-def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Spearman's correlation (n,) of rows (n, d); 0 where one is constant."""
-    a, b = (average_ranks(each) for each in (first, second))
-    a, b = (each - each.mean(dim=1, keepdim=True) for each in (a, b))
-    return cosine_similarity(a, b, dim=1)
+from xai_adapters.core.rank_correlation import rank_correlation
 
 
 def agreements(scores: Mapping[str, Tensor], relevances: Mapping[str, Tensor]) -> list[Agreement]:

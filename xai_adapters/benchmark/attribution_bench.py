@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from xai_adapters.benchmark.agreement import agreements
-from xai_adapters.benchmark.bench import Ask, Bench, Explained
+from xai_adapters.benchmark.bench import Ask, AskOfModel, Bench, Explained
 from xai_adapters.benchmark.measures import Measuring, Scored, relevance
 from xai_adapters.benchmark.metrics import METRICS, Metric, cosine, counterfactual_metrics
 from xai_adapters.benchmark.results import Gallery, Results
@@ -48,13 +48,18 @@ class AttributionBench(Bench):
         return ask
 
     def measure(
-        self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
+        self,
+        entry: ExplainerEntry,
+        explainer: Any,
+        rows: slice,
+        answer: Tensor,
+        ask_of_model: AskOfModel,
     ) -> dict[str, Tensor]:
         """What was asked for; and what those that perturb rows achieve by it."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]
         scored = Scored(
             self.task, self.black_box, asked, predicted, answer, entry.rank_by == "magnitude",
-            self.ask(explainer), self.seed,
+            self.ask(explainer), ask_of_model, self.seed,
         )  # fmt: skip
         measured = self.measuring.measured(scored)
         if isinstance(explainer, CounterfactualExplainer):

@@ -21,6 +21,9 @@ from xai_adapters.errors import PredictorError
 from xai_adapters.registry import ExplainerEntry, Subject
 
 Ask = Callable[[Tensor, Tensor], Tensor]
+# The call of the same explainer made for another model, which has a name to be known again by; it
+# draws the random numbers that the explainer drew.
+AskOfModel = Callable[[str, Any], Ask]
 
 
 @dataclass
@@ -70,7 +73,12 @@ class Bench(ABC):
 
     @abstractmethod
     def measure(
-        self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
+        self,
+        entry: ExplainerEntry,
+        explainer: Any,
+        rows: slice,
+        answer: Tensor,
+        ask_of_model: AskOfModel,
     ) -> dict[str, Tensor]:
         """What is measured of the answer for some of the rows: (n,) or (n, thresholds) each."""
 

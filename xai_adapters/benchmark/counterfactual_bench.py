@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.bench import Ask, Bench, Explained
+from xai_adapters.benchmark.bench import Ask, AskOfModel, Bench, Explained
 from xai_adapters.benchmark.counterfactual_quality import Reference, quality
 from xai_adapters.benchmark.metrics import COMMON, COMPARED_IN_COMMON
 from xai_adapters.benchmark.results import Examples, ExplainerRun, Results
@@ -46,7 +46,12 @@ class CounterfactualBench(Bench):
         return ask
 
     def measure(
-        self, entry: ExplainerEntry, explainer: Any, rows: slice, answer: Tensor
+        self,
+        entry: ExplainerEntry,
+        explainer: Any,
+        rows: slice,
+        answer: Tensor,
+        ask_of_model: AskOfModel,
     ) -> dict[str, Tensor]:
         """How good the changed rows are."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xai_adapters.benchmark.bench import Ask, AskOfModel
 from xai_adapters.benchmark.masking_curve import (
     FILLS,
     THRESHOLDS,
@@ -27,11 +28,14 @@ from xai_adapters.benchmark.metrics import (
     DELETION,
     INSERTION,
     METRICS,
+    RANDOMIZATION,
     Metric,
     masking_metrics,
 )
+from xai_adapters.benchmark.randomization import SHARES, layers, randomized
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
+from xai_adapters.core.rank_correlation import rank_correlation
 from xai_adapters.errors import (
     InvalidInputError,
     NotApplicableError,
@@ -60,6 +64,7 @@ class Scored:
         scores: (n, ...) that an explainer gives their features.
         by_magnitude: whether a feature is relevant by its score's magnitude.
         explain: the explainer, for rows and classes.
+        explain_model: the same explainer for another model, which has a name.
         seed: of what is drawn.
     """
 
@@ -69,7 +74,8 @@ class Scored:
     classes: Tensor
     scores: Tensor
     by_magnitude: bool
-    explain: Callable[[Tensor, Tensor], Tensor]
+    explain: Ask
+    explain_model: AskOfModel
     seed: int
 
     @property
@@ -205,6 +211,18 @@ def measure_sensitivity(scored: Scored) -> Values:
     return {"max_sensitivity": found}
 
 
+def measure_randomization(scored: Scored) -> Values:
+    """How alike the order of the features is for the model with its last layers randomised."""
+    alike = []
+    for share in SHARES:
+        model = randomized(scored.task.model, share, scored.seed)
+        scores = scored.explain_model(f"randomised {share}", model)(scored.rows, scored.classes)
+        other = relevance(scores, scored.by_magnitude)
+        known = torch.isfinite(other).all(dim=1)
+        alike.append(rank_correlation(scored.relevance, other).where(known, torch.nan))
+    return {RANDOMIZATION: torch.stack(alike, dim=1), "randomization": alike[-1]}
+
+
 def _forward(scored: Scored) -> Callable[[Tensor], Tensor]:
     return lambda rows: scored.black_box.probabilities(rows).to(rows.dtype)
 
@@ -270,6 +288,7 @@ class Measure:
         apply: the function; None for what is measured of all explainers together.
         default: whether it is measured unless told.
         of_images: whether only images have it.
+        of_modules: whether only torch modules with parameters have it.
         with_fill: whether it is measured for each fill.
     """
 
@@ -277,18 +296,27 @@ class Measure:
     apply: Callable[..., Values]
     default: bool = False
     of_images: bool = False
+    of_modules: bool = False
     with_fill: bool = False
 
 
 _MASKING = (CURVE, "masking_area", "changed_30", "changed_50", "changed_70")
 MEASURES = {
-    "masking": Measure((*_MASKING, INSERTION, "insertion_area"), measure_masking, True, True, True),
-    "deletion": Measure((DELETION, "deletion_area"), measure_deletion, False, True, True),
-    "sparseness": Measure(("sparseness",), measure_sparseness, True),
+    "masking": Measure(
+        (*_MASKING, INSERTION, "insertion_area"), measure_masking, default=True, of_images=True,
+        with_fill=True,
+    ),
+    "deletion": Measure(
+        (DELETION, "deletion_area"), measure_deletion, of_images=True, with_fill=True
+    ),
+    "sparseness": Measure(("sparseness",), measure_sparseness, default=True),
     "faithfulness": Measure(("faithfulness",), measure_faithfulness),
     "infidelity": Measure(("infidelity",), measure_infidelity),
     "max_sensitivity": Measure(("max_sensitivity",), measure_sensitivity),
-}
+    "randomization": Measure(
+        (RANDOMIZATION, "randomization"), measure_randomization, of_modules=True
+    ),
+}  # fmt: skip
 
 
 def check_names(names: Iterable[str], fills: Iterable[str]) -> None:
@@ -329,9 +357,16 @@ class Measuring:
         if names is None:
             self.names = [name for name in self.names if MEASURES[name].default]
         self.fills = dict.fromkeys(fills)
+        known = {name: MEASURES[name] for name in self.names if name in MEASURES}
+        if not (task.differentiable and layers(task.model)):
+            of_modules = [name for name, measure in known.items() if measure.of_modules]
+            if of_modules:
+                raise InvalidInputError(
+                    f"{', '.join(of_modules)} can be measured of torch modules with parameters only"
+                )
         if task.kind == "image":
             return
-        of_images = [name for name in self.names if name in MEASURES and MEASURES[name].of_images]
+        of_images = [name for name, measure in known.items() if measure.of_images]
         if names is not None and of_images:
             raise InvalidInputError(f"{', '.join(of_images)} can be measured on images only")
         self.names = [name for name in self.names if name not in of_images]

@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from xai_adapters.benchmark.masking_curve import THRESHOLDS
+from xai_adapters.benchmark.randomization import SHARES
 from xai_adapters.core.minimal_perturbation import Perturbation
 
 CURVE, INSERTION, DELETION = "masking_curve", "insertion_curve", "deletion_curve"
+RANDOMIZATION = "randomization_curve"
 MASKED_SHARES = (0.3, 0.5, 0.7)
 # Added to a metric's name where it is measured on rows for which every explainer succeeded.
 COMMON = "_common"
@@ -53,6 +55,7 @@ class Metric:
 _IKENO = "Ikeno and Hara 2018, section 4.2"
 _PETSIUK = "Petsiuk, Das and Saenko 2018 (RISE)"
 _FIMAP = "Chapman-Rounds et al. 2021 (FIMAP)"
+_ADEBAYO = "Adebayo et al. 2018, cascading randomisation"
 _UNLIMITED = (0.0, None)
 
 _OF_IMAGES = {
@@ -147,6 +150,30 @@ _OF_ATTRIBUTIONS = {
         "attribution",
         range=(-1.0, 1.0),
         source="Bhatt, Weller and Moura 2020",
+    ),
+    RANDOMIZATION: Metric(
+        "likeness of the randomised model's scores",
+        "Rank correlation of a row's features between the model and the same with the given share "
+        "of its layers, the last first, holding random numbers. An explainer whose scores stay the "
+        "same does not look at those layers.",
+        False,
+        "attribution",
+        thresholds=SHARES,
+        along="share of layers randomised",
+        range=(-1.0, 1.0),
+        inputs=("explainer", "rows", "model"),
+        source=_ADEBAYO,
+    ),
+    "randomization": Metric(
+        "likeness, randomised",
+        "Rank correlation of a row's features between the model and the same with all layers "
+        "holding random numbers, drawn once: about 0 for an explainer that looks at the model. "
+        "Random scores get 1, as they are drawn alike for both.",
+        False,
+        "attribution",
+        range=(-1.0, 1.0),
+        inputs=("explainer", "rows", "model"),
+        source=_ADEBAYO,
     ),
     "seed_stability": Metric(
         "stability",

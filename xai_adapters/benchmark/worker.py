@@ -7,10 +7,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, get_args
 
-from xai_adapters.benchmark.bench import Bench, derived_seed, wait
+from torch import Tensor
+
+from xai_adapters.benchmark.bench import Ask, Bench, derived_seed, wait
 from xai_adapters.benchmark.blocks import Block, BlockStore, Unit
 from xai_adapters.benchmark.meter import Meter, metered
 from xai_adapters.benchmark.peak_memory import PeakMemory
@@ -30,12 +33,13 @@ _SECONDS_ALONE, _LEAST_ALONE = 10.0, 3
 
 @dataclass
 class _Made:
-    """An explainer, the count of what it asks, and what it cost to make."""
+    """An explainer, the count of what it asks, what it cost to make, and others of other models."""
 
     explainer: Any
     meter: Meter
     memory: PeakMemory
     facts: dict[str, float]
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 class Worker:
@@ -126,7 +130,8 @@ class Worker:
         answer = self.bench.checked(answer, unit.rows)
         self.on_stage("measure")
         with self._circumstances(unit, "measure"):
-            values = self.bench.measure(entry, made.explainer, unit.rows, answer)
+            of_model = partial(self._of_model, unit, made)
+            values = self.bench.measure(entry, made.explainer, unit.rows, answer, of_model)
         return Block(
             self.bench.kept(entry, answer),
             {name: found.double() for name, found in values.items()},
@@ -159,6 +164,20 @@ class Worker:
             facts={"seconds": 0.0, "most_queries_of_a_row": float(most)},
             latencies={"latency": latencies, "own_latency": own},
         )
+
+    def _of_model(self, unit: Unit, made: _Made, name: str, model: Any) -> Ask:
+        """The explainer's call if it had been made for another model."""
+        if name not in made.others:
+            make = self.bench.entries[unit.explainer].load()
+            with self._circumstances(unit, "make"):
+                made.others[name] = make(self.bench.subject(model, unit.seed))
+        ask = self.bench.ask(made.others[name])
+
+        def answer(rows: Tensor, classes: Tensor) -> Tensor:
+            with self._circumstances(unit, "explain"):
+                return ask(rows, classes)
+
+        return answer
 
     @contextmanager
     def _circumstances(self, unit: Unit, purpose: object) -> Iterator[None]:
