@@ -15,9 +15,9 @@ from xai_adapters.benchmark.table import (
     markdown_table,
     metric_columns,
     not_applicable,
-    print_table,
     ranked,
 )
+from xai_adapters.benchmark.terminal_table import print_table
 
 
 def printed(results: Results, width: int = 120, **options: object) -> str:
@@ -84,6 +84,18 @@ def test_printed_table_has_every_row_with_errors_and_reasons(results: Results) -
     ]
     assert "ValueError: <script>" in text
     assert "not applicable: shap_tree (no <trees>)" in text
+
+
+def test_printed_table_shows_ranks_and_says_what_they_are(results: Results) -> None:
+    assert "in brackets" not in printed(results)
+    ranks = {"saliency": (1, 1), "fimap": (2, 3), "lime": (2, 3)}
+    for measurement in results.measurements:
+        measurement.rank = ranks.get(measurement.explainer)
+    text = printed(results)
+    assert "0.100 (1) " in text
+    assert "0.200 (2–3) " in text
+    assert f"{DASH} (2–3)" not in text
+    assert text.count("in brackets: ranks; 1–3 says that nobody is better") == 1
 
 
 def test_printed_table_takes_brackets_in_names_for_text(results: Results) -> None:

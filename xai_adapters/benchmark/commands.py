@@ -17,7 +17,7 @@ from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.run_folder import RunFolder
 from xai_adapters.benchmark.runner import run_benchmark
 from xai_adapters.benchmark.settings import check_jobs
-from xai_adapters.benchmark.table import print_table
+from xai_adapters.benchmark.terminal_table import print_table
 from xai_adapters.errors import ResultsFolderError, require
 
 

@@ -1,4 +1,4 @@
-"""The table of a run and how its numbers are written: for terminal, markdown and report."""
+"""The table of a run and how its numbers are written; as markdown and CSV."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
-
-from xai_adapters.errors import require
 
 from .results import ENDS, ExplainerRun, Measurement, Results
 
@@ -54,6 +51,10 @@ class Column:
     higher_is_better: bool | None
     description: str = ""
     unit: str = ""
+
+    def cell(self, run: ExplainerRun) -> Cell:
+        """That of an explainer, which may have none."""
+        return self.cells.get(run.name, Cell())
 
     @property
     def heading(self) -> str:
@@ -181,9 +182,6 @@ def cost_columns(results: Results) -> list[Column]:
     return [*columns, Column("rows", rows, None, "Rows explained within the time limit")]
 
 
-# Left to the report and to markdown, as a terminal is narrow.
-_ONLY_REPORTED = ("most asked", "own", "alone p95", "alone, own")
-
 # What explaining costs besides.
 _COSTS: dict[str, tuple[str, str, Callable[[float | None], str]]] = {
     "fit_queries": ("fit asked", "Rows the model was asked about to fit", format_number),
@@ -238,69 +236,6 @@ def not_applicable(results: Results) -> dict[str, list[str]]:
     return reasons
 
 
-def print_table(results: Results, console: Any) -> None:
-    """Print a row for each explainer, best first, to a `rich.console.Console`.
-
-    On a narrow terminal the columns are spread over several tables, each with the names. The
-    intervals are left to the report: with them the table fits no terminal.
-    """
-    text = require("rich.text", "benchmark").Text
-    runs = ranked(results)
-    metrics, costs = metric_columns(results), cost_columns(results)
-    costs = [column for column in costs if column.title not in _ONLY_REPORTED]
-    tables = [[*metrics, *costs]]
-    if not _fits(_table(runs, tables[0]), console):
-        # Apart, what is measured on the same explainers; then, at worst, column by column.
-        groups: dict[frozenset[str], list[Column]] = {}
-        for column in metrics:
-            measured = frozenset(name for name, cell in column.cells.items() if cell.text != DASH)
-            groups.setdefault(measured, []).append(column)
-        tables = []
-        for group in [*groups.values(), costs]:
-            tables.append(group[:1])
-            for column in group[1:]:
-                if _fits(_table(runs, [*tables[-1], column]), console):
-                    tables[-1].append(column)
-                else:
-                    tables.append([column])
-    for columns in tables:
-        # An explainer that none of a table's metrics is measured on is left out of it.
-        shown = [run for run in runs if any(_cell(run, c).text != DASH for c in columns)]
-        console.print(_table(shown, columns))
-    for run in runs:
-        if run.status == "error":
-            console.print(text(f"{run.name}: {_shorten(run.reason, 200)}", style="red"))
-    for reason, names in not_applicable(results).items():
-        console.print(text(f"not applicable: {', '.join(names)} ({reason})", style="dim"))
-
-
-def _table(runs: list[ExplainerRun], columns: list[Column]) -> Any:
-    text = require("rich.text", "benchmark").Text
-    table = require("rich.table", "benchmark").Table(box=require("rich.box", "benchmark").SIMPLE)
-    # Names and numbers are not wrapped, so that they can be copied; headings are.
-    table.add_column("explainer", no_wrap=True)
-    for column in columns:
-        words = [*column.heading.split(), *(cell.text for cell in column.cells.values())]
-        table.add_column(
-            text(column.heading), justify="right", min_width=max(map(len, words), default=0)
-        )
-    for run in runs:
-        cells = [_cell(run, column) for column in columns]
-        table.add_row(run.name, *(text(c.text, style="bold" if c.best else "") for c in cells))
-    return table
-
-
-def _fits(table: Any, console: Any) -> bool:
-    measure = require("rich.measure", "benchmark").Measurement.get
-    # What rich calls the minimum leaves out the line between two columns.
-    needed = measure(console, console.options.update(width=10_000), table).minimum
-    return bool(needed + len(table.columns) <= console.width)
-
-
-def _cell(run: ExplainerRun, column: Column) -> Cell:
-    return column.cells.get(run.name, Cell())
-
-
 def markdown_table(results: Results) -> str:
     """The table with 95 % intervals, as markdown to paste into a pull request."""
     columns = metric_columns(results) + cost_columns(results)
@@ -309,8 +244,8 @@ def markdown_table(results: Results) -> str:
         _markdown_row(["---", "---", *("---:" for _ in columns)]),
     ]
     for run in ranked(results):
-        failed = f" (error: {_shorten(run.reason, 120)})" if run.status == "error" else ""
-        cells = [_markdown_cell(_cell(run, column)) for column in columns]
+        failed = f" (error: {shorten(run.reason, 120)})" if run.status == "error" else ""
+        cells = [_markdown_cell(column.cell(run)) for column in columns]
         lines.append(
             _markdown_row([_markdown(run.name + failed), _markdown(run.baseline) or DASH, *cells])
         )
@@ -352,7 +287,8 @@ def _mark_best(cells: dict[str, Cell], higher_is_better: bool | None) -> dict[st
     }
 
 
-def _shorten(reason: str, width: int) -> str:
+def shorten(reason: str, width: int) -> str:
+    """A reason in at most so many characters."""
     return textwrap.shorten(reason, width, placeholder=" …")
 
 
