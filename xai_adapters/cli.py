@@ -73,6 +73,23 @@ def _benchmark_command(typer: Any) -> Any:
         background: Annotated[
             str | None, typer.Option(help="Rows that explainers are fitted to, in such a file.")
         ] = None,
+        counterfactuals: Annotated[
+            bool | None,
+            typer.Option(
+                "--counterfactuals", help="Of that table compare counterfactuals, not attributions."
+            ),
+        ] = None,
+        immutable: Annotated[
+            str | None,
+            typer.Option(help="Then, features that may not change, separated by commas."),
+        ] = None,
+        categories: Annotated[
+            str | None,
+            typer.Option(
+                help="Then, features that are categories though they hold numbers: columns of "
+                "codes, or what the names of one-hot columns begin with."
+            ),
+        ] = None,
         config: Annotated[
             Path | None,
             typer.Option(help="TOML file that describes the run; flags go before what it says."),
@@ -136,8 +153,10 @@ def _benchmark_command(typer: Any) -> Any:
         flags = {
             "task": task, "explainers": _names(explainers), "metrics": _names(metrics),
             "fills": _names(fills), "model": model, "data": data,
-            "background": background, "limit": limit, "threads": threads, "seed": seed,
-            "seeds": seeds, "block_size": block_size, "device": device, "mask_value": mask_value,
+            "counterfactuals": counterfactuals, "immutable": _names(immutable),
+            "categories": _names(categories), "background": background, "limit": limit,
+            "threads": threads, "seed": seed, "seeds": seeds, "block_size": block_size,
+            "device": device, "mask_value": mask_value,
             "time_limit": time_limit, "fit_limit": fit_limit,
         }  # fmt: skip
         # As `python -m` does it: MODULE may be of the project in this folder.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xai_adapters.benchmark.bench import probabilities_of
+from xai_adapters.benchmark.data_file import as_frame, read_data
+from xai_adapters.benchmark.own_schema import (
+    FrameModel,
+    holds_text,
+    schema_of_numbers,
+    schema_of_text,
+)
 from xai_adapters.benchmark.references import referred
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
@@ -139,85 +143,6 @@ def model_of(reference: str) -> Any:
         ) from error
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """What a file of rows holds.
-
-    Args:
-        rows: (n, ...) numbers.
-        background: (m, ...) numbers, if it holds some.
-        names: of the columns, if it tells them.
-    """
-
-    rows: NDArray[Any]
-    background: NDArray[Any] | None = None
-    names: tuple[str, ...] = ()
-
-
-def read_data(path: Path, columns: Sequence[str] = ()) -> DataFile:
-    """Rows from a file.
-
-    Args:
-        path: an `.npz` with an array `rows`, and perhaps `background` and `feature_names`; or a
-            `.parquet` with a column of numbers for each feature.
-        columns: of a parquet file those that are wanted, in this order; all by default.
-
-    Raises:
-        InvalidInputError: if the file is not there or holds something else.
-    """
-    readers = {".npz": _read_npz, ".parquet": _read_parquet}
-    if path.suffix not in readers:
-        raise InvalidInputError(f"data must be an .npz or a .parquet file; '{path}' is neither")
-    if not path.is_file():
-        raise InvalidInputError(f"there is no file '{path}'")
-    return readers[path.suffix](path, columns)
-
-
-def _read_npz(path: Path, columns: Sequence[str]) -> DataFile:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:
-        raise InvalidInputError(f"'{path}' cannot be read as .npz: {error}") from error
-    if "rows" not in arrays:
-        found = ", ".join(arrays) or "nothing"
-        raise InvalidInputError(f"'{path}' holds no array named rows; it holds {found}")
-    names = tuple(str(name) for name in arrays.get("feature_names", ()))
-    return DataFile(arrays["rows"], arrays.get("background"), names)
-
-
-def _read_parquet(path: Path, columns: Sequence[str]) -> DataFile:
-    pyarrow = require("pyarrow", "benchmark")
-    parquet = require("pyarrow.parquet", "benchmark")
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InvalidInputError(f"'{path}' cannot be read as parquet: {error}") from error
-    names = tuple(columns) or tuple(table.column_names)
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        unknown = [name for name in table.column_names if name not in names]
-        hints = [
-            f"; is '{near}' meant for '{name}'?"
-            for name in missing
-            for near in difflib.get_close_matches(name, unknown, n=1)
-        ]
-        raise InvalidInputError(
-            f"'{path}' lacks {len(missing)} of the model's {len(names)} columns: "
-            f"{', '.join(missing)}{''.join(hints)}"
-        )
-    arrays = []
-    for name in names:
-        try:
-            values = table.column(name).to_numpy()
-            arrays.append(values.astype(np.float64))
-        except (TypeError, ValueError, pyarrow.ArrowException) as error:
-            raise InvalidInputError(
-                f"column '{name}' of '{path}' is not of numbers; encode it as the model wants it"
-            ) from error
-    return DataFile(np.stack(arrays, axis=1), None, names)
-
-
 def task_from_files(
     model: str,
     data: Path,
@@ -226,23 +151,65 @@ def task_from_files(
     limit: int | None = None,
     mask_value: float = 0.5,
     device: torch.device | str = "cpu",
+    counterfactuals: bool = False,
+    immutable: Sequence[str] = (),
+    categories: Sequence[str] = (),
 ) -> Task:
-    """The task of a model named "module:attribute" and rows in a file; see `task_of`."""
+    """The task of a model and rows in a file; see `task_of`.
+
+    Args:
+        model: "module:attribute" of the model, or of a function that makes it.
+        data: the rows to explain; see `read_data`.
+        background: rows that explainers are fitted to.
+        limit: explain at most so many rows, the first; by default 100.
+        mask_value: what a masked pixel is set to.
+        device: where module and rows are.
+        counterfactuals: compare counterfactuals, with the schema that `own_schema` makes of the
+            columns. If some of them are text, the model is given DataFrames.
+        immutable: then, names of the features that may not change.
+        categories: then, names of the features that are categories though they hold numbers.
+
+    Raises:
+        UnknownNameError: for a feature that is not there.
+        InvalidInputError: for what cannot be used.
+        PredictorError: if the model cannot be asked about the rows.
+    """
     found = model_of(model)
-    columns = tuple(str(name) for name in getattr(found, "feature_names_in_", ()))
-    read = read_data(data, columns)
-    reference = read.background
-    if background is not None:
-        reference = read_data(background, columns).rows
+    wanted = tuple(str(name) for name in getattr(found, "feature_names_in_", ()))
+    read = read_data(data, wanted)
+    other = None if background is None else read_data(background, read.names or wanted)
+    schema, names = None, read.names
+    if counterfactuals:
+        frames = [read.frame()]
+        if other is not None:
+            frames.append(other.frame())
+        elif read.background is not None:
+            frames.append(as_frame(read.background, tuple(frames[0]), f"background of '{data}'"))
+        together = require("pandas", "benchmark").concat(frames, ignore_index=True)
+        of_text = holds_text(together)
+        if not of_text:
+            _usable(together.to_numpy(np.float32), "rows", tuple(together))
+        make = schema_of_text if of_text else schema_of_numbers
+        schema = make(together, immutable=immutable, categories=categories)
+        names = schema.names
+        found = FrameModel(found, schema) if of_text else found
+        rows, *rest = (
+            schema.to_rows(frame) if of_text else frame.to_numpy(np.float32) for frame in frames
+        )
+        reference = rest[0] if rest else None
+    else:
+        rows = read.numbers()
+        reference = read.background if other is None else other.numbers()
     if isinstance(found, nn.Module):
         found.to(device)
     return task_of(
         found,
-        torch.as_tensor(read.rows).to(device),
+        torch.as_tensor(rows).to(device),
         background=None if reference is None else torch.as_tensor(reference).to(device),
         name=f"{model} on {data.name}",
         description=f"{model} on rows of {data.name}",
-        feature_names=read.names,
+        feature_names=names,
+        schema=schema,
         limit=limit,
         mask_value=mask_value,
     )

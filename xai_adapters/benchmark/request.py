@@ -27,6 +27,9 @@ class Request:
         model: of a counterfactual task its name; without a task "module:attribute".
         data: without a task, the file with the rows.
         background: a file with the rows to fit explainers to, and to take for a reference.
+        counterfactuals: of a table of one's own, compare counterfactuals and not attributions.
+        immutable: features of that table that may not change.
+        categories: its features that are categories though they hold numbers.
         explainers: names or references; None for all that apply.
         limit: rows to explain at most.
         mask_value: what a masked pixel is set to; None for the task's own.
@@ -38,6 +41,9 @@ class Request:
     model: str | None = None
     data: str | None = None
     background: str | None = None
+    counterfactuals: bool = False
+    immutable: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     explainers: tuple[str, ...] | None = None
     limit: int | None = None
     mask_value: float | None = None
@@ -116,7 +122,16 @@ class Request:
             )
         if self.task is not None and self.data is not None:
             raise InvalidInputError("a task has rows of its own; leave task or --data out")
-        if self.task is not None and not refers(self.task):
+        own = {"counterfactuals", "immutable", "categories"}
+        given = sorted(name for name in own if getattr(self, name))
+        if given and (self.task is not None or not self.counterfactuals):
+            raise InvalidInputError(
+                f"{', '.join(given)}: of a table of your own (--model and --data), with "
+                "--counterfactuals, and of no other"
+            )
+        if self.task is None:
+            entries_of(self.explainers, "counterfactual" if given else "attribution")
+        elif not refers(self.task):
             entries_of(self.explainers, task_entry(self.task).compares)
         return self.settings
 
@@ -140,7 +155,8 @@ class Request:
             background = None if self.background is None else Path(self.background)
             return task_from_files(
                 self.model, Path(self.data), background=background, limit=self.limit,
-                device=self.device,
+                device=self.device, counterfactuals=self.counterfactuals,
+                immutable=self.immutable, categories=self.categories,
             )  # fmt: skip
         if not refers(self.task):
             return load_task(
@@ -165,5 +181,5 @@ def _of_type(value: Any, wanted: str, what: str) -> Any:
         return value
     if value is None and "None" in wanted:
         return None
-    kind = {"str": "text", "int": "a whole number", "float": "a number"}
+    kind = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
     raise InvalidInputError(f"{what} must be {kind.get(plain, 'a list of texts')}; it is {value!r}")
