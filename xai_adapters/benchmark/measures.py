@@ -213,13 +213,15 @@ def measure_sensitivity(scored: Scored) -> Values:
 
 def measure_randomization(scored: Scored) -> Values:
     """How alike the order of the features is for the model with its last layers randomised."""
-    alike = []
+    own, alike = scored.relevance, []
     for share in SHARES:
         model = randomized(scored.task.model, share, scored.seed)
         scores = scored.explain_model(f"randomised {share}", model)(scored.rows, scored.classes)
         other = relevance(scores, scored.by_magnitude)
+        # Equal scores have no order to correlate, yet are the same.
+        same = (own == other).all(dim=1)
         known = torch.isfinite(other).all(dim=1)
-        alike.append(rank_correlation(scored.relevance, other).where(known, torch.nan))
+        alike.append(rank_correlation(own, other).masked_fill(same, 1).where(known, torch.nan))
     return {RANDOMIZATION: torch.stack(alike, dim=1), "randomization": alike[-1]}
 
 
