@@ -296,6 +296,34 @@ def test_a_full_disk_keeps_what_is_finished(
     assert numbers(results) == uninterrupted
 
 
+@pytest.mark.usefixtures("no_report")
+def test_whichever_file_the_system_refuses_to_write_what_is_finished_is_kept(
+    tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    results, refused, n_finished = None, [], 0
+    for exponent in range(5, 30):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**exponent, before[1]))
+        try:
+            results = run_benchmark(
+                toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, **SEEDS
+            )
+            break
+        except ResultsFolderError as error:
+            refused.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        n_now = len(list((tmp_path / "unfinished").rglob("*.safetensors")))
+        assert n_now >= n_finished
+        n_finished = n_now
+    assert all("File too large" in each and "make room" in each for each in refused)
+    for file in ("cannot write into folder", "safetensors cannot be written", "results.json'"):
+        assert any(file in each for each in refused)
+    assert results is not None
+    assert numbers(results) == uninterrupted
+
+
 def test_a_model_that_raises_on_a_row_is_told_with_the_row() -> None:
     dark = toys.task()
     dark.rows[4] = 0
