@@ -65,7 +65,8 @@ def test_patches_of_all_sizes_move_as_one_in_all_channels(height, width, sides):
             assert len({int(border) % side for border in borders}) == 1
             assert width // side - 1 <= len(borders) <= -(-width // side)
             seen[k % len(sides)].add(int(borders[0]) % side)
-            assert image.unique().numel() >= (height // side) * (width // side)
+            # Two squares may get the same number by chance.
+            assert image.unique().numel() >= 0.95 * (height // side) * (width // side)
     # Squares begin anywhere.
     assert [sorted(each) for each in seen] == [list(range(side)) for side in sides]
 
