@@ -19,13 +19,13 @@ from xai_adapters.benchmark.agreement import agreements
 from xai_adapters.benchmark.masking_curve import THRESHOLDS, relevance_ranks
 from xai_adapters.benchmark.measures import (
     MEASURES,
-    Measuring,
     Scored,
     measure_faithfulness,
     measure_infidelity,
     measure_sensitivity,
     measure_sparseness,
 )
+from xai_adapters.benchmark.measuring import Measuring
 from xai_adapters.benchmark.own_task import task_of
 from xai_adapters.benchmark.runner import run_benchmark
 from xai_adapters.benchmark.task import Task
@@ -40,7 +40,7 @@ def scored(task: Task, scores: Tensor, **changes: Any) -> Scored:
     black_box = BlackBox(task.model)
     made = Scored(
         task, black_box, task.rows, black_box.labels(task.rows), scores, False,
-        lambda rows, classes: rows, 0,
+        lambda rows, classes: rows, lambda name, model: lambda rows, classes: rows, 0,
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -12,7 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from xai_adapters.benchmark.agreement import agreements
 from xai_adapters.benchmark.bench import Ask, AskOfModel, Bench, Explained
-from xai_adapters.benchmark.measures import Measuring, Scored, relevance
+from xai_adapters.benchmark.measures import Scored, relevance
+from xai_adapters.benchmark.measuring import Measuring
 from xai_adapters.benchmark.metrics import METRICS, Metric, cosine, counterfactual_metrics
 from xai_adapters.benchmark.results import Gallery, Results
 from xai_adapters.benchmark.task import Task

@@ -7,17 +7,14 @@ others are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from xai_adapters.benchmark.bench import Ask, AskOfModel
 from xai_adapters.benchmark.masking_curve import (
-    FILLS,
     THRESHOLDS,
     Fill,
     masked_answers,
@@ -27,29 +24,20 @@ from xai_adapters.benchmark.metrics import (
     CURVE,
     DELETION,
     INSERTION,
-    METRICS,
     RANDOMIZATION,
-    Metric,
     masking_metrics,
 )
-from xai_adapters.benchmark.randomization import SHARES, layers, randomized
+from xai_adapters.benchmark.randomization import SHARES, randomized
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.rank_correlation import rank_correlation
-from xai_adapters.errors import (
-    InvalidInputError,
-    NotApplicableError,
-    UnknownNameError,
-    XaiAdaptersError,
-    require,
-)
+from xai_adapters.errors import require
 
 Values = dict[str, Tensor]
 _SUBSETS = 50
 _MOVES = 10
 # Of the range of a feature.
 _RADIUS = 0.02
-_QUANTUS = "quantus:"
 
 
 @dataclass(frozen=True)
@@ -236,51 +224,6 @@ def _span(task: Task) -> Tensor:
     return task.background.amax(dim=0) - task.background.amin(dim=0)
 
 
-def measure_by_quantus(scored: Scored, name: str) -> Values:
-    """A metric of Quantus, with its own settings.
-
-    Raises:
-        NotApplicableError: if the model is no torch module, which Quantus asks for.
-    """
-    quantus = require("quantus", "quantus")
-    if not scored.task.differentiable:
-        raise NotApplicableError("Quantus measures torch modules only")
-    metric = getattr(quantus, name)(disable_warnings=True, display_progressbar=False)
-    found = metric(
-        model=scored.task.model,
-        x_batch=scored.rows.cpu().numpy(),
-        y_batch=scored.classes.cpu().numpy(),
-        a_batch=scored.scores.cpu().numpy(),
-        device=str(scored.rows.device),
-    )
-    # Some give several values a row, one for each step of theirs.
-    return {_QUANTUS + name: torch.tensor([float(np.mean(each)) for each in found])}
-
-
-def quantus_metric(name: str) -> Metric:
-    """Facts on "quantus:Name".
-
-    Raises:
-        MissingDependencyError: if Quantus is not installed.
-        UnknownNameError: if it has no such metric.
-    """
-    quantus: Any = require("quantus", "quantus")
-    plain = name.removeprefix(_QUANTUS)
-    metric = getattr(quantus, plain, None)
-    if metric is None:
-        known = {each for group in quantus.AVAILABLE_METRICS.values() for each in group}
-        raise UnknownNameError("metric of Quantus", plain, known)
-    direction = getattr(getattr(metric, "score_direction", None), "value", None)
-    return Metric(
-        name,
-        " ".join((metric.__doc__ or "").partition("\n\n")[0].split()),
-        {"higher": True, "lower": False}.get(str(direction)),
-        "attribution",
-        range=(None, None),
-        source="Hedström et al. 2023 (Quantus)",
-    )
-
-
 @dataclass(frozen=True)
 class Measure:
     """What `--metrics` names.
@@ -318,106 +261,4 @@ MEASURES = {
     "randomization": Measure(
         (RANDOMIZATION, "randomization"), measure_randomization, of_modules=True
     ),
-}  # fmt: skip
-
-
-def check_names(names: Iterable[str], fills: Iterable[str]) -> None:
-    """Make sure that measures and fills are there.
-
-    Raises:
-        UnknownNameError: for one that does not exist.
-        MissingDependencyError: for one of a library that is not installed.
-    """
-    for name in names:
-        if name.startswith(_QUANTUS):
-            quantus_metric(name)
-        elif name not in MEASURES:
-            raise UnknownNameError("metric", name, [*MEASURES, f"{_QUANTUS}NAME"])
-    for fill in fills:
-        if fill not in FILLS:
-            raise UnknownNameError("fill", fill, FILLS)
-
-
-class MetricError(XaiAdaptersError, RuntimeError):
-    """A metric could not be measured; the message says which and why."""
-
-
-class Measuring:
-    """The measures of a run.
-
-    Args:
-        names: of `MEASURES`, or "quantus:Name"; those that cost little if None.
-        fills: what masked pixels become, beside the task's own mask.
-        task: what is measured on.
-
-    Raises:
-        InvalidInputError: for a measure that was asked for and cannot be of this task.
-    """
-
-    def __init__(self, names: Sequence[str] | None, fills: Iterable[str], task: Task) -> None:
-        self.names = list(dict.fromkeys(MEASURES if names is None else names))
-        if names is None:
-            self.names = [name for name in self.names if MEASURES[name].default]
-        self.fills = dict.fromkeys(fills)
-        known = {name: MEASURES[name] for name in self.names if name in MEASURES}
-        if not (task.differentiable and layers(task.model)):
-            of_modules = [name for name, measure in known.items() if measure.of_modules]
-            if of_modules:
-                raise InvalidInputError(
-                    f"{', '.join(of_modules)} can be measured of torch modules with parameters only"
-                )
-        if task.kind == "image":
-            return
-        of_images = [name for name, measure in known.items() if measure.of_images]
-        if names is not None and of_images:
-            raise InvalidInputError(f"{', '.join(of_images)} can be measured on images only")
-        self.names = [name for name in self.names if name not in of_images]
-
-    def facts(self) -> dict[str, Metric]:
-        """Facts on what is measured here beyond `METRICS`: with other fills, or by Quantus."""
-        found = {}
-        for fill in self.fills:
-            for name in self.names:
-                measure = MEASURES.get(name)
-                for metric in measure.metrics if measure and measure.with_fill else ():
-                    facts = METRICS[metric]
-                    found[f"{metric}[{fill}]"] = replace(
-                        facts,
-                        title=f"{facts.title}, {fill}",
-                        description=f"{facts.description} Masked pixels are {_BECOME[fill]}.",
-                    )
-        for name in self.names:
-            if name.startswith(_QUANTUS):
-                found[name] = quantus_metric(name)
-        return found
-
-    def measured(self, scored: Scored) -> Values:
-        """All values of some rows.
-
-        Raises:
-            MetricError: if one cannot be measured, with its name.
-        """
-        found: Values = {}
-        for name in self.names:
-            try:
-                found |= self._of_one(name, scored)
-            except Exception as error:
-                raise MetricError(f"{name}: {type(error).__name__}: {error}") from error
-        return found
-
-    def _of_one(self, name: str, scored: Scored) -> Values:
-        if name.startswith(_QUANTUS):
-            return measure_by_quantus(scored, name.removeprefix(_QUANTUS))
-        measure = MEASURES[name]
-        if not measure.with_fill:
-            return measure.apply(scored)
-        found = measure.apply(scored, scored.task.mask_value, "")
-        for fill in self.fills:
-            found |= measure.apply(scored, fill, f"[{fill}]")
-        return found
-
-
-_BECOME = {
-    "gray": "gray", "black": "black", "white": "white", "mean": "the mean of their image",
-    "blur": "blurred",
 }  # fmt: skip

@@ -20,7 +20,7 @@ from xai_adapters.benchmark.blocks import BlockStore, Unit
 from xai_adapters.benchmark.counterfactual_bench import CounterfactualBench
 from xai_adapters.benchmark.dealing import Dealer, Lane, do_here
 from xai_adapters.benchmark.environment import environment
-from xai_adapters.benchmark.measures import Measuring
+from xai_adapters.benchmark.measuring import Measuring
 from xai_adapters.benchmark.output import write_results
 from xai_adapters.benchmark.processes import do_in_processes
 from xai_adapters.benchmark.results import Results

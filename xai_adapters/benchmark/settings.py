@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xai_adapters.benchmark.measures import check_names
+from xai_adapters.benchmark.measuring import check_names
 from xai_adapters.benchmark.references import explainer_of
 from xai_adapters.benchmark.task import Comparison
 from xai_adapters.errors import InvalidInputError

@@ -1,0 +1,115 @@
+"""What is measured in a run: the measures and fills that were asked for, as far as they apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from xai_adapters.benchmark.masking_curve import FILLS
+from xai_adapters.benchmark.measures import MEASURES, Scored, Values
+from xai_adapters.benchmark.metrics import METRICS, Metric
+from xai_adapters.benchmark.quantus_metrics import QUANTUS, measure_by_quantus, quantus_metric
+from xai_adapters.benchmark.randomization import layers
+from xai_adapters.benchmark.task import Task
+from xai_adapters.errors import InvalidInputError, UnknownNameError, XaiAdaptersError
+
+_BECOME = {
+    "gray": "gray", "black": "black", "white": "white", "mean": "the mean of their image",
+    "blur": "blurred",
+}  # fmt: skip
+
+
+def check_names(names: Iterable[str], fills: Iterable[str]) -> None:
+    """Make sure that measures and fills are there.
+
+    Raises:
+        UnknownNameError: for one that does not exist.
+        MissingDependencyError: for one of a library that is not installed.
+    """
+    for name in names:
+        if name.startswith(QUANTUS):
+            quantus_metric(name)
+        elif name not in MEASURES:
+            raise UnknownNameError("metric", name, [*MEASURES, f"{QUANTUS}NAME"])
+    for fill in fills:
+        if fill not in FILLS:
+            raise UnknownNameError("fill", fill, FILLS)
+
+
+class MetricError(XaiAdaptersError, RuntimeError):
+    """A metric could not be measured; the message says which and why."""
+
+
+class Measuring:
+    """The measures of a run.
+
+    Args:
+        names: of `MEASURES`, or "quantus:Name"; those that cost little if None.
+        fills: what masked pixels become, beside the task's own mask.
+        task: what is measured on.
+
+    Raises:
+        InvalidInputError: for a measure that was asked for and cannot be of this task.
+    """
+
+    def __init__(self, names: Sequence[str] | None, fills: Iterable[str], task: Task) -> None:
+        self.names = list(dict.fromkeys(MEASURES if names is None else names))
+        if names is None:
+            self.names = [name for name in self.names if MEASURES[name].default]
+        self.fills = dict.fromkeys(fills)
+        known = {name: MEASURES[name] for name in self.names if name in MEASURES}
+        if not (task.differentiable and layers(task.model)):
+            of_modules = [name for name, measure in known.items() if measure.of_modules]
+            if of_modules:
+                raise InvalidInputError(
+                    f"{', '.join(of_modules)} can be measured of torch modules with parameters only"
+                )
+        if task.kind == "image":
+            return
+        of_images = [name for name, measure in known.items() if measure.of_images]
+        if names is not None and of_images:
+            raise InvalidInputError(f"{', '.join(of_images)} can be measured on images only")
+        self.names = [name for name in self.names if name not in of_images]
+
+    def facts(self) -> dict[str, Metric]:
+        """Facts on what is measured here beyond `METRICS`: with other fills, or by Quantus."""
+        found = {}
+        for fill in self.fills:
+            for name in self.names:
+                measure = MEASURES.get(name)
+                for metric in measure.metrics if measure and measure.with_fill else ():
+                    facts = METRICS[metric]
+                    found[f"{metric}[{fill}]"] = replace(
+                        facts,
+                        title=f"{facts.title}, {fill}",
+                        description=f"{facts.description} Masked pixels are {_BECOME[fill]}.",
+                    )
+        for name in self.names:
+            if name.startswith(QUANTUS):
+                found[name] = quantus_metric(name)
+        return found
+
+    def measured(self, scored: Scored) -> Values:
+        """All values of some rows.
+
+        Raises:
+            MetricError: if one cannot be measured, with its name.
+        """
+        found: Values = {}
+        for name in self.names:
+            try:
+                found |= self._of_one(name, scored)
+            except Exception as error:
+                raise MetricError(f"{name}: {type(error).__name__}: {error}") from error
+        return found
+
+    def _of_one(self, name: str, scored: Scored) -> Values:
+        if name.startswith(QUANTUS):
+            return measure_by_quantus(scored, name.removeprefix(QUANTUS))
+        measure = MEASURES[name]
+        if not measure.with_fill:
+            return measure.apply(scored)
+        found = measure.apply(scored, scored.task.mask_value, "")
+        for fill in self.fills:
+            found |= measure.apply(scored, fill, f"[{fill}]")
+        return found
