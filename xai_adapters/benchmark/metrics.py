@@ -17,7 +17,7 @@ from xai_adapters.benchmark.randomization import SHARES
 from xai_adapters.core.minimal_perturbation import Perturbation
 
 CURVE, INSERTION, DELETION = "masking_curve", "insertion_curve", "deletion_curve"
-RANDOMIZATION = "randomization_curve"
+RANDOMIZATION, ALONG_LAYERS = "randomization_curve", "share of layers randomised"
 MASKED_SHARES = (0.3, 0.5, 0.7)
 # Added to a metric's name where it is measured on rows for which every explainer succeeded.
 COMMON = "_common"
@@ -159,7 +159,7 @@ _OF_ATTRIBUTIONS = {
         False,
         "attribution",
         thresholds=SHARES,
-        along="share of layers randomised",
+        along=ALONG_LAYERS,
         range=(-1.0, 1.0),
         inputs=("explainer", "rows", "model"),
         source=_ADEBAYO,

@@ -66,13 +66,13 @@ document.getElementById("size")?.addEventListener("input", (event) => {
 document.getElementById("size")?.dispatchEvent(new Event("input"));
 
 // One image at a time: the maps' places in their palettes are here, and are drawn when chosen.
-for (const form of document.querySelectorAll(".browser")) {
+for (const browser of document.querySelectorAll(".browser")) {
   const data = JSON.parse(document.getElementById("images").textContent);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const [chosen, masked] = [form.querySelector("#chosen"), form.querySelector("#masked")];
+  const [chosen, masked] = [browser.querySelector("#chosen"), browser.querySelector("#masked")];
   const [height, width] = data.size;
   const palettes = { true: bytes(data.palettes.true), false: bytes(data.palettes.false) };
-  const cards = form.querySelector(".cards");
+  const cards = browser.querySelector(".cards");
   const card = (title, ...parts) => {
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
@@ -122,7 +122,7 @@ for (const form of document.querySelectorAll(".browser")) {
 
   async function draw() {
     const row = Number(chosen.value);
-    form.querySelector("output").textContent = `${masked.value} %`;
+    browser.querySelector("output").textContent = `${masked.value} %`;
     original.src = data.pictures[row];
     original.alt = `image ${row + 1}: ${data.titles[row]}`;
     await original.decode();
@@ -132,7 +132,7 @@ for (const form of document.querySelectorAll(".browser")) {
       drawLeft(each, indices, masked.value / 100);
     }
   }
-  for (const button of form.querySelectorAll("[data-step]")) {
+  for (const button of browser.querySelectorAll("[data-step]")) {
     button.addEventListener("click", () => {
       const n = data.titles.length;
       chosen.value = (Number(chosen.value) + Number(button.dataset.step) + n) % n;

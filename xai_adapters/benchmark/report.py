@@ -22,6 +22,7 @@ from .gallery import (
     heat_tables,
     image_rows,
 )
+from .metrics import ALONG_LAYERS
 from .results import ENDS, Curve, ExplainerRun, Results
 from .table import (
     DASH,
@@ -87,6 +88,7 @@ def render(results: Results, axioms: Mapping[str, Any] | None = None) -> str:
         costs=cost_columns(results),
         not_applicable=not_applicable(results),
         curves=curves,
+        masking=any(_along(results, curve.metric) != ALONG_LAYERS for curve in results.curves),
         gallery=gallery,
         browser=browser_data(results.gallery, gallery["names"])
         if gallery.get("kind") == "images"
@@ -197,7 +199,7 @@ def _curve_plots(results: Results, runs: Sequence[ExplainerRun]) -> list[CurvePl
         curves.sort(key=lambda c: sum(y for y in c.values if math.isfinite(y)), reverse=True)
         traces = [lines[curve.explainer].traces(curve) for curve in curves]
         figure = go.Figure([*(band for band, _ in traces), *(line for _, line in traces)])
-        along = facts.get("along", "share masked")
+        along = _along(results, metric)
         figure.update_xaxes(title=along, tickformat=".0%")
         figure.update_yaxes(title=facts.get("title", metric), rangemode="tozero")
         figure.update_layout(margin={"l": 52, "r": 24, "t": 8, "b": 44})
@@ -211,6 +213,11 @@ def _curve_plots(results: Results, runs: Sequence[ExplainerRun]) -> list[CurvePl
             )
         )
     return plots
+
+
+def _along(results: Results, metric: str) -> str:
+    along: str = results.metrics.get(metric, {}).get("along", "share masked")
+    return along
 
 
 def _gallery(results: Results, runs: Sequence[ExplainerRun]) -> dict[str, Any]:
