@@ -121,6 +121,13 @@ def test_seconds_are_a_note_where_they_are_honest() -> None:
     assert compare(before, after).notes == []
 
 
+def test_who_runs_out_of_time_is_a_note() -> None:
+    before, after = run(a="right"), run(a="right")
+    after.explainers[0].reason = "stopped after 2 s; 4 of 7 rows are explained"
+    assert compare(before, after).notes == ["a stopped after 2 s; 4 of 7 rows are explained"]
+    assert compare(after, after).notes == []
+
+
 def test_what_is_printed_can_be_read_without_colours() -> None:
     file = io.StringIO()
     print_comparison(compare(run(a="right"), run(a="wrong")), Console(file=file, width=120))

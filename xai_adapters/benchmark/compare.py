@@ -57,7 +57,7 @@ class Comparison:
         changes: of every measurement that both have.
         warnings: why the two cannot be compared as they are: other machine, versions or rows.
         failures: explainers that were compared in the first run and raise in the second.
-        notes: what else differs: explainers that only one has, seconds.
+        notes: what else differs: explainers that only one has or that ran out of time, seconds.
     """
 
     changes: list[Change]
@@ -79,7 +79,7 @@ def compare(before: Results, after: Results) -> Comparison:
         _changes(before, after, paired=same_rows),
         list(_warnings(before, after)),
         list(_failures(*runs)),
-        [*_only_one(*runs), *_seconds(before, after, *runs)],
+        [*_only_one(*runs), *_cut_short(*runs), *_seconds(before, after, *runs)],
     )
 
 
@@ -170,6 +170,12 @@ def _only_one(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -
     for name in [*before, *after]:
         if (name in before) != (name in after):
             yield f"{name} is only in the {'first' if name in before else 'second'} run"
+
+
+def _cut_short(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:
+    for name, run in after.items():
+        if run.status == "ok" and run.reason and name in before and not before[name].reason:
+            yield f"{name} {run.reason}"
 
 
 def _seconds(
