@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("typer")
@@ -105,14 +106,33 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
     code, _, complaint = called("benchmark", "--resume", "out", "--limit", "3")
     assert code == 2
     assert "not limit" in complaint
-    code, printed, _ = called("benchmark", "--resume", "out")
+    code, printed, _ = called("benchmark", "--resume", "out", "--time-limit", "1000")
     assert (code, unfinished.exists()) == (0, False)
     assert printed.splitlines()[-1] == f"report: {tmp_path}/out/report.html"
     read = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [run["status"] for run in read["explainers"]] == ["ok"] * 3
     assert read["settings"]["request"]["task"] == f"{toys}:task"
+    assert read["settings"]["time_limit"] == read["settings"]["request"]["time_limit"] == 1000
     # Nothing is left to do, which is no mistake.
     assert called("benchmark", "--resume", "out")[0] == 0
+
+
+def test_a_model_that_cannot_be_copied_is_explained_where_it_is(
+    called: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "no_copy.py").write_text(
+        "import numpy as np\n"
+        "def make():\n"
+        "    return lambda X: np.eye(2)[(X[:, 0] > 0).astype(int)]\n"
+    )
+    np.savez(tmp_path / "rows.npz", rows=np.eye(4) - 0.5)
+    command = ("--model", "no_copy:make", "--data", "rows.npz", "--explainers", "random")
+    code, printed, told = called("benchmark", *command, "--out", "out")
+    assert (code, "random" in printed) == (0, True)
+    assert "cannot be handed to other processes" in told
+    assert "that does not come to an end is waited for" in told
+    code, _, told = called("benchmark", *command, "--out", "two", "--jobs", "2")
+    assert (code, "or run without jobs" in told) == (2, True)
 
 
 def test_two_runs_are_compared_and_reported_on(called: Any, toys: str, tmp_path: Path):
