@@ -1,16 +1,13 @@
-"""What the columns of other people's tables are, and models that want them as they were."""
+"""What the columns of other people's tables are: schemas read from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from xai_adapters.core import feature_forms
 from xai_adapters.core.feature_kinds import Categorical, Continuous, Feature, columns_of
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.errors import InvalidInputError, UnknownNameError, require
@@ -21,11 +18,6 @@ if TYPE_CHECKING:
 # Between the name of a feature and a category in the name of a one-hot column.
 _SEPARATORS = ("_", "=", ".")
 _MOST_CATEGORIES = 1000
-
-
-def holds_text(frame: DataFrame) -> bool:
-    """Whether a model of these columns has to be given a DataFrame, as some are not of numbers."""
-    return not all(_is_of_numbers(frame[name]) for name in frame)
 
 
 def schema_of_text(
@@ -80,6 +72,7 @@ def schema_of_numbers(
         [('age', False), ('job', True)]
     """
     names = list(frame)
+    _require_finite(frame)
     features: list[Feature] = []
     of_groups: set[str] = set()
     for name in categories:
@@ -115,42 +108,17 @@ def _feature(values: Series, column: int, *, is_code: bool) -> Feature:
     return Continuous(name, column, lower=lower, upper=upper, integer=whole)
 
 
-def _is_of_numbers(values: Series) -> bool:
-    types = require("pandas", "benchmark").api.types
-    return bool(types.is_numeric_dtype(values))
+def _require_finite(frame: DataFrame) -> None:
+    bad = ~np.isfinite(frame.to_numpy(np.float64))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise InvalidInputError(
+            f"{frame.columns[column]}: row {row} is NaN or infinite; {int(bad.any(axis=1).sum())} "
+            f"of {len(frame)} rows are affected. Fill the gaps or drop those rows"
+        )
 
 
 def _require_known(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise UnknownNameError("feature", name, known)
-
-
-class FrameModel:
-    """A model of DataFrames, asked about the rows that a schema makes of them.
-
-    Args:
-        model: an estimator, or a function of a DataFrame.
-        schema: of the rows.
-    """
-
-    def __init__(self, model: Any, schema: FeatureSchema) -> None:
-        if isinstance(model, torch.nn.Module):
-            raise InvalidInputError(
-                "a torch module cannot be given text; encode those columns as it wants them"
-            )
-        self.model, self.schema = model, schema
-
-    def __getattr__(self, name: str) -> Any:
-        """What the model has; its methods that answer are given DataFrames."""
-        if name.startswith("__") or name in ("model", "schema"):
-            raise AttributeError(name)
-        found = getattr(self.model, name)
-        return partial(self._ask, found) if name in ("predict_proba", "predict") else found
-
-    def __call__(self, rows: NDArray[Any]) -> Any:
-        """What a function says of rows."""
-        return self._ask(self.model, rows)
-
-    def _ask(self, ask: Callable[[DataFrame], Any], rows: NDArray[Any]) -> Any:
-        return ask(feature_forms.to_dataframe(self.schema.features, torch.as_tensor(rows)))

@@ -6,23 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xai_adapters.benchmark.bench import probabilities_of
 from xai_adapters.benchmark.data_file import as_frame, read_data
-from xai_adapters.benchmark.own_schema import (
-    FrameModel,
-    holds_text,
-    schema_of_numbers,
-    schema_of_text,
-)
+from xai_adapters.benchmark.own_table import own_table
 from xai_adapters.benchmark.references import referred
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.features import FeatureSchema
-from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.errors import InvalidInputError
 
 DEFAULT_LIMIT = 100
 
@@ -164,7 +158,7 @@ def task_from_files(
         limit: explain at most so many rows, the first; by default 100.
         mask_value: what a masked pixel is set to.
         device: where module and rows are.
-        counterfactuals: compare counterfactuals, with the schema that `own_schema` makes of the
+        counterfactuals: compare counterfactuals, with the schema that `own_table` makes of the
             columns. If some of them are text, the model is given DataFrames.
         immutable: then, names of the features that may not change.
         categories: then, names of the features that are categories though they hold numbers.
@@ -178,27 +172,18 @@ def task_from_files(
     wanted = tuple(str(name) for name in getattr(found, "feature_names_in_", ()))
     read = read_data(data, wanted)
     other = None if background is None else read_data(background, read.names or wanted)
-    schema, names = None, read.names
+    rows: Any
+    reference: Any
+    schema: FeatureSchema | None = None
     if counterfactuals:
-        frames = [read.frame()]
-        if other is not None:
-            frames.append(other.frame())
-        elif read.background is not None:
-            frames.append(as_frame(read.background, tuple(frames[0]), f"background of '{data}'"))
-        together = require("pandas", "benchmark").concat(frames, ignore_index=True)
-        of_text = holds_text(together)
-        if not of_text:
-            _usable(together.to_numpy(np.float32), "rows", tuple(together))
-        make = schema_of_text if of_text else schema_of_numbers
-        schema = make(together, immutable=immutable, categories=categories)
+        beside = None if other is None else other.frame()
+        if other is None and read.background is not None:
+            beside = as_frame(read.background, tuple(read.frame()), f"background of '{data}'")
+        table = own_table(found, read.frame(), beside, immutable, categories)
+        found, rows, reference, schema = table.model, table.rows, table.background, table.schema
         names = schema.names
-        found = FrameModel(found, schema) if of_text else found
-        rows, *rest = (
-            schema.to_rows(frame) if of_text else frame.to_numpy(np.float32) for frame in frames
-        )
-        reference = rest[0] if rest else None
     else:
-        rows = read.numbers()
+        rows, names = read.numbers(), read.names
         reference = read.background if other is None else other.numbers()
     if isinstance(found, nn.Module):
         found.to(device)

@@ -76,7 +76,8 @@ for (const browser of document.querySelectorAll(".browser")) {
   const card = (title, ...parts) => {
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
-    caption.textContent = title;
+    // Long names break behind their underscores.
+    caption.textContent = title.replaceAll("_", "_\u200b");
     figure.append(caption, ...parts);
     cards.append(figure);
   };

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from xai_adapters.benchmark.data_file import read_data
-from xai_adapters.benchmark.own_schema import FrameModel, schema_of_numbers
+from xai_adapters.benchmark.own_schema import schema_of_numbers
+from xai_adapters.benchmark.own_table import FrameModel
 from xai_adapters.benchmark.own_task import task_from_files
 from xai_adapters.benchmark.request import Request
 from xai_adapters.benchmark.runner import run_benchmark
@@ -161,7 +162,7 @@ def test_gaps_text_for_modules_and_images_are_told(tmp_path: Path) -> None:
     frame = numbers()
     frame.loc[4, "income"] = np.nan
     frame.to_parquet(tmp_path / "gaps.parquet")
-    with pytest.raises(InvalidInputError, match="row 4, column income; 1 of 60 rows"):
+    with pytest.raises(InvalidInputError, match=r"income: row 4 is NaN .* 1 of 60 rows"):
         task_from_files("bank:make_encoded", tmp_path / "gaps.parquet", counterfactuals=True)
     people().to_parquet(tmp_path / "text.parquet")
     with pytest.raises(InvalidInputError, match="module cannot be given text"):
