@@ -224,6 +224,13 @@ def test_ranks_agreement_and_changed_rows_are_shown(results: Results) -> None:
     assert '<tr class="failed"><th scope="row">lime</th>' in html
 
 
+def test_counterfactuals_have_no_baseline(results: Results) -> None:
+    heading = "<span>baseline</span>"
+    assert heading in render(results)
+    results.task["compares"] = "counterfactual"
+    assert heading not in render(results)
+
+
 def test_broken_promises_are_shown_with_their_counterexamples(results: Results) -> None:
     records = [
         {

@@ -98,8 +98,9 @@ def render(results: Results, axioms: Mapping[str, Any] | None = None) -> str:
         axioms=axiom_table(axioms) if axioms else None,
         marks=MARKS,
         ours=OURS + OUR_COUNTERFACTUALS,
-        # Counterfactuals have none.
-        baselines=any(run.baseline not in ("none", "") for run in runs),
+        # What is absent has no meaning for counterfactuals.
+        baselines=results.task.get("compares") != "counterfactual"
+        and any(run.baseline not in ("none", "") for run in runs),
         ends=[run.name for run in runs if run.name in ENDS and run.status == "ok"],
         dash=DASH,
         css=_file("report.css"),
