@@ -28,8 +28,12 @@ from xai_adapters.alibi_convention import (
 from xai_adapters.core.array_black_box import ArrayBlackBox, flat_rows
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation
-from xai_adapters.core.nested import as_array, from_array
-from xai_adapters.core.persistence import read_explainer, write_explainer
+from xai_adapters.core.persistence import (
+    explainer_bytes,
+    explainer_from_bytes,
+    read_explainer,
+    write_explainer,
+)
 from xai_adapters.core.semifactual import SemifactualBox
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -223,7 +227,7 @@ class Counterfactuals(Explainer, FitMixin):
         make: Callable[..., Self] = cls
         loaded = make(predictor, schema=schema, **facts["arguments"], **facts["settings"], **words)
         if "core" in tensors:
-            loaded._core = from_array(cls._core_class, tensors["core"])
+            loaded._core = explainer_from_bytes(cls._core_class, tensors["core"])
         if facts["fitted_schema"]:
             loaded._is_fitted, loaded._reading = True, facts["reading"]
             loaded._core.schema = FeatureSchema.from_facts(facts["fitted_schema"])
@@ -239,12 +243,12 @@ class Counterfactuals(Explainer, FitMixin):
         """Take on what `__getstate__` gave."""
         vars(self).update(state)
         if isinstance(self._core, np.ndarray):
-            self._core = from_array(self._core_class, torch.from_numpy(self._core))
+            self._core = explainer_from_bytes(self._core_class, torch.from_numpy(self._core))
 
     def _packed(self) -> Tensor | None:
         """What was fitted as bytes, None where there is nothing."""
         try:
-            return as_array(self._core)
+            return explainer_bytes(self._core)
         except NotFittedError:
             return None
 

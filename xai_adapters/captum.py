@@ -20,7 +20,7 @@ from xai_adapters.core.invariant_box import InvariantBox
 from xai_adapters.core.minimal_perturbation import Certainty, MinimalPerturbation
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind
-from xai_adapters.core.towards import towards_class
+from xai_adapters.core.targeted_attributions import targeted_attributions
 from xai_adapters.errors import InvalidInputError, NotFittedError, require
 
 require("captum", "captum")
@@ -135,7 +135,7 @@ class FIMAP(PerturbationAttribution):
         """
         layout, rows, reading = self._ready(inputs)
         origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
-        attributions = towards_class(self.explainer, rows, origin, reached)
+        attributions = targeted_attributions(self.explainer, rows, origin, reached)
         if feature_mask is not None:
             attributions = FeatureGroups(
                 layout.flat_row_values(feature_mask, "feature_mask"), rows

@@ -20,7 +20,7 @@ from xai_adapters.core.fitted_networks import units
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation
 from xai_adapters.core.outputs import OutputKind
 from xai_adapters.core.semifactual import SemifactualBox
-from xai_adapters.core.towards import towards_class
+from xai_adapters.core.targeted_attributions import targeted_attributions
 from xai_adapters.errors import InvalidInputError, require
 
 require("shap", "shap")
@@ -193,7 +193,7 @@ class FIMAPExplainer(_Explainer):
         targets = [1] if single else range(np.size(self.expected_value))
         towards = torch.stack(
             [
-                towards_class(self._fimap, rows, origin, torch.full_like(origin, target))
+                targeted_attributions(self._fimap, rows, origin, torch.full_like(origin, target))
                 for target in targets
             ],
             dim=2,

@@ -6,10 +6,12 @@ Nothing is unpickled: a file can hold numbers and text, and no code.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,6 +22,20 @@ from xai_adapters.errors import InvalidInputError, XaiAdaptersError
 
 FORMAT_VERSION = 1
 _HEADER = "xai_adapters"
+
+
+class Saveable(Protocol):
+    """What can be saved to a file, and read from it."""
+
+    def save(self, path: str | Path) -> None:
+        """Write to a file."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Saveable:
+        """Read what `save` wrote."""
+
+
+Explainer = TypeVar("Explainer", bound=Saveable)
 
 
 class SavedExplainerError(XaiAdaptersError, ValueError):
@@ -90,3 +106,21 @@ def read_explainer(
         f"'{path}' has format {found[1]}, and this version of xai_adapters reads format "
         f"{FORMAT_VERSION}: upgrade xai_adapters, or fit and save again"
     )
+
+
+def explainer_bytes(explainer: Saveable) -> Tensor:
+    """The bytes (m,) of the file that `explainer.save` writes, to be kept inside another file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "explainer")
+        explainer.save(path)
+        return torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+
+
+def explainer_from_bytes(kind: type[Explainer], data: Tensor) -> Explainer:
+    """The explainer of class `kind` that `explainer_bytes` gave these bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "explainer")
+        data.cpu().numpy().tofile(path)
+        explainer = kind.load(path)
+    assert isinstance(explainer, kind)
+    return explainer

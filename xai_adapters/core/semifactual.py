@@ -12,16 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from xai_adapters.core.array_black_box import ArrayBlackBox
-from xai_adapters.core.boxed_rows import BoxedRows
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.fitted_networks import units
 from xai_adapters.core.invariant_box import Box, InvariantBox
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation
 from xai_adapters.core.model_state import left_as_found
-from xai_adapters.core.nested import as_array, from_array
 from xai_adapters.core.outputs import class_probabilities
-from xai_adapters.core.persistence import read_explainer, write_explainer
+from xai_adapters.core.persistence import (
+    explainer_bytes,
+    explainer_from_bytes,
+    read_explainer,
+    write_explainer,
+)
 from xai_adapters.core.sampling_bound import violating_mass
+from xai_adapters.core.tabular_boxes import TabularBoxes
 from xai_adapters.errors import (
     ConstantPredictorError,
     FitWarning,
@@ -237,7 +241,7 @@ class SemifactualBox:
         if self._unit is not None:
             tensors["unit"] = self._unit
         if self._surrogate is not None:
-            tensors["surrogate"] = as_array(self._surrogate)
+            tensors["surrogate"] = explainer_bytes(self._surrogate)
         facts = {
             "schema": None if self.schema is None else self.schema.facts(),
             "settings": {
@@ -265,7 +269,7 @@ class SemifactualBox:
         loaded = cls(schema=schema, max_width=tensors["max_width"], **facts["settings"])
         loaded._unit, loaded._is_constant = tensors.get("unit"), facts["is_constant"]
         if "surrogate" in tensors:
-            loaded._surrogate = from_array(MinimalPerturbation, tensors["surrogate"])
+            loaded._surrogate = explainer_from_bytes(MinimalPerturbation, tensors["surrogate"])
         return loaded
 
     def _schema_of(self, X: Tensor) -> FeatureSchema:
@@ -283,7 +287,7 @@ class SemifactualBox:
     def _solver(self) -> InvariantBox:
         return InvariantBox(max_width=self.max_width, **self.settings, output="probabilities")
 
-    def _boxed(self, X: Tensor, black_box: ArrayBlackBox) -> tuple[BoxedRows, InvariantBox]:
+    def _boxed(self, X: Tensor, black_box: ArrayBlackBox) -> tuple[TabularBoxes, InvariantBox]:
         """The rows with what is asked about points around them, and what solves their boxes."""
         schema = self._schema_of(X)
         schema.check(X)
@@ -295,7 +299,7 @@ class SemifactualBox:
 
         unit = unit.to(X.device)
         encoded = schema.encode(X).to(torch.promote_types(X.dtype, unit.dtype))
-        return BoxedRows(schema, encoded, unit, probabilities, labels), self._solver()
+        return TabularBoxes(schema, encoded, unit, probabilities, labels), self._solver()
 
     def _model(
         self, X: Tensor, schema: FeatureSchema, black_box: ArrayBlackBox

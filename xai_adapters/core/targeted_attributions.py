@@ -8,7 +8,7 @@ from torch import Tensor
 from xai_adapters.core.minimal_perturbation import MinimalPerturbation
 
 
-def towards_class(
+def targeted_attributions(
     explainer: MinimalPerturbation, rows: Tensor, origin: Tensor, target: Tensor
 ) -> Tensor:
     """Return attributions (n, d) that point towards a class, in the features' units.
@@ -26,7 +26,7 @@ def towards_class(
         >>> X = torch.randn(300, 1, generator=torch.Generator().manual_seed(0))
         >>> explainer = MinimalPerturbation(epochs=3).fit(X, lambda X: X[:, 0] > 0)
         >>> one = torch.tensor([1])
-        >>> bool(towards_class(explainer, torch.ones(1, 1), origin=one, target=one) > 0)
+        >>> bool(targeted_attributions(explainer, torch.ones(1, 1), origin=one, target=one) > 0)
         True
     """
     attributions = torch.empty_like(rows)

@@ -1,4 +1,4 @@
-"""Rows with a box around each: its widths, how much of it is safe, and the way out."""
+"""Boxes around rows of a table: their widths, how much of each is safe, and the way out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class BoxedRows:
+class TabularBoxes:
     """Encoded rows, and all that is asked about points around them.
 
     Args:
