@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_matrices import matrices
 from torch import Generator, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xai_adapters import Box, InvariantBox
+from xai_adapters.core.expected_hinge import ExpectedHinge
 from xai_adapters.errors import BoxWarning, InvalidInputError, PredictorError
 
 N_FEATURES = 3
@@ -348,6 +350,36 @@ def test_rows_may_have_any_shape():
     assert torch.equal(box.width, flat.width.view(4, 1, 3))
 
 
+class HostReads(TorchDispatchMode):
+    """Counts what makes the host wait for an accelerator: looking at what tensors hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        waits = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique")
+        self.n += function.overloadpacket.__name__ in waits
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("draws", ["uniform", "antithetic", "adversarial"])
+def test_within_a_step_the_host_does_not_wait_for_an_accelerator(draws, monkeypatch):
+    make = ExpectedHinge.__init__
+
+    def as_on_an_accelerator(hinge, *args, **kwargs):
+        make(hinge, *args, **kwargs)
+        hinge._may_look_first = hinge._looks_first = False
+
+    monkeypatch.setattr(ExpectedHinge, "__init__", as_on_an_accelerator)
+    reads = []
+    for n_steps in (3, 6):
+        with HostReads() as seen:
+            InvariantBox(n_steps=n_steps, draws=draws).solve(linear_model, LINEAR_ROWS)
+        reads.append(seen.n)
+    assert reads[0] == reads[1] > 0
+
+
 # What must not matter.
 
 
@@ -491,6 +523,23 @@ def test_nan_inside_a_box_is_a_violation_and_stays_out_of_the_widths(model):
     # It was left by draws with x_1 beyond 0.3: where the width is 1, two in five.
     assert 0.2 < box.violation_rate[0] < 0.5
     assert box.width[1].tolist() == pytest.approx(alone.width[0].tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("draws", ["uniform", "adversarial"])
+def test_a_gradient_that_is_not_finite_is_warned_of_and_stays_out_of_the_widths(draws):
+    blend = torch.tensor([1.0, 0.0])
+
+    def model(x):
+        # Below -0.3 what is added is 0, and its gradient infinity times 0.
+        left = 0.3 + x[:, 1:2]
+        return linear_model(x) + (left * (left > 0)).sqrt() * blend
+
+    settings = {"n_steps": 60, "draws": draws, "penalty": 2.0}
+    with pytest.warns(BoxWarning, match=r"gradient is not finite inside the box of . of 2 rows"):
+        box = InvariantBox(**settings).solve(model, LINEAR_ROWS[[0, 3]])
+    for field in fields(Box):
+        found = getattr(box, field.name)
+        assert field.name == "history" or found.isfinite().all()
 
 
 @pytest.mark.parametrize(

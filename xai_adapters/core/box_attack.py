@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from xai_adapters.core.decision import Decision
+from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind
 from xai_adapters.core.scaled_box import check_box
-from xai_adapters.errors import InvalidInputError, PredictorError
+from xai_adapters.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,8 @@ def _attack(
             with torch.enable_grad():
                 points.requires_grad_()
                 scores = decision.scores(points, rows[left])
-                gap = (scores.gather(1, own) - scores.gather(1, rival)).sum()
-            if not gap.requires_grad:
-                raise PredictorError(
-                    "the model's outputs have no gradient with respect to the rows, which an "
-                    "attack follows; sampling needs none"
-                )
-            (slope,) = torch.autograd.grad(gap, points, materialize_grads=True)
+                gap = scores.gather(1, own) - scores.gather(1, rival)
+            slope = input_slope(gap, points, "an attack follows; sampling needs none")
             points = points.detach()
             lead = decision.lead(scores.detach(), rows[left]).to(margin)
             # Not a number is worse than any: there the class is not kept.

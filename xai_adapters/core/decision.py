@@ -1,4 +1,4 @@
-"""What a model decides at points around rows, as scores whose differences are margins."""
+"""What a model decides at points around rows, asked and read in one place."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from xai_adapters.core.outputs import (
     are_probabilities,
     check_output_kind,
     checked_target,
+    class_logits,
+    class_probabilities,
 )
 from xai_adapters.core.rows import require_finite
 from xai_adapters.errors import InvalidInputError, PredictorError
@@ -22,22 +24,28 @@ class Decision:
 
     Scores are logits, or what is as good: class probabilities are read as their logarithms, and one
     output as its distance from the decision threshold (on the logit scale if it is a probability).
+    They are in 32 bits at least: of shorter numbers neither a softmax nor a difference is worth
+    much.
 
     Args:
         model: gives (m, K) class outputs, (m, 1) or (m,) numbers, for rows (m, ...).
         x: (n, ...) rows.
         target: (n,) classes c, or one for all; by default the model's own.
+        row_data: tensors with one entry a row, handed to the model behind the rows.
         output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
         threshold: of a single output, what separates its classes; by default 0.5 for
             probabilities, 0 for logits.
         batch_size: rows the model sees at once, None for all.
 
     Attributes:
+        x: (n, ...) the rows.
         target: (n,) classes c.
         kept: (n,) whether no other class has a higher score at the row itself.
+        undecided: (n,) whether another class has just as high a score there.
         outputs: (n, K) what the model returned for the rows.
         n_classes: K, 2 for a single output.
         middle: (n,) the threshold of a single output.
+        batch_size: rows the model sees at once, None for all.
 
     Raises:
         InvalidInputError: for rows that are not finite floats, or a target that is no class.
@@ -51,26 +59,25 @@ class Decision:
 
     def __init__(
         self,
-        model: Callable[[Tensor], Tensor],
+        model: Callable[..., Tensor],
         x: Tensor,
         target: Tensor | int | None = None,
         *,
+        row_data: tuple[Tensor, ...] = (),
         output: OutputKind = "auto",
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> None:
         check_output_kind(output)
-        if not x.is_floating_point() or x.ndim < 2 or x.numel() == 0:
-            raise InvalidInputError(
-                "rows must be floating point, with a row of features for each example; got "
-                f"{x.dtype} of shape {tuple(x.shape)}"
-            )
-        require_finite(x, "x")
+        _check_rows(x)
         if batch_size is not None and batch_size < 1:
             raise InvalidInputError(f"internal_batch_size must be at least 1; it is {batch_size}")
-        self._model = model
+        self.x, self.batch_size = x, batch_size
+        self._model, self._row_data, self._threshold = model, row_data, threshold
+        every = torch.arange(len(x), device=x.device)
         with torch.no_grad():
-            self.outputs = torch.cat([self._ask(some) for some in x.split(batch_size or len(x))])
+            blocks = every.split(batch_size or len(x))
+            self.outputs = torch.cat([self._ask(x[rows], rows) for rows in blocks])
         undefined = (self.outputs.isnan() | self.outputs.isposinf()).any(dim=1)
         if undefined.any():
             row = int(undefined.nonzero()[0])
@@ -83,15 +90,23 @@ class Decision:
         )
         unset = torch.where(self._is_probability, 0.5, 0.0).to(self.outputs)
         self.middle = unset if threshold is None else torch.full_like(unset, threshold)
-        every = torch.arange(len(x), device=x.device)
-        scores = self._read(self.outputs, every)
-        self.n_classes = scores.shape[1]
-        self.target = scores.argmax(dim=1) if target is None else checked_target(target, scores)
-        self.kept = self.lead(scores, every) >= 0
+        self._own_scores = self._read(class_logits, self.outputs, every)
+        self.n_classes = self._own_scores.shape[1]
+        self.target = (
+            self._own_scores.argmax(dim=1)
+            if target is None
+            else checked_target(target, self._own_scores)
+        )
+        lead = self.lead(self._own_scores, every)
+        self.kept, self.undecided = lead >= 0, lead == 0
 
     def scores(self, points: Tensor, rows: Tensor) -> Tensor:
         """Scores (m, K) at points (m, ...) that belong to the rows numbered `rows` (m,)."""
-        return self._read(self._ask(points), rows)
+        return self._read(class_logits, self._ask(points, rows), rows)
+
+    def probabilities(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Class probabilities (m, K) at points (m, ...) that belong to rows (m,)."""
+        return self._read(class_probabilities, self._ask(points, rows), rows)
 
     def lead(self, scores: Tensor, rows: Tensor) -> Tensor:
         """The target's score minus the highest other one (m,); below 0 another class is ahead."""
@@ -101,24 +116,18 @@ class Decision:
 
     def rivals(self, rows: Tensor, at_most: int) -> Tensor:
         """The classes (m, r) other than the target, the strongest at the row first."""
-        scores = self._read(self.outputs[rows], rows)
-        others = scores.scatter(1, self.target[rows, None], -torch.inf)
-        return others.topk(min(at_most, self.n_classes - 1), dim=1).indices
+        others = self._own_scores[rows].scatter(1, self.target[rows, None], -torch.inf)
+        at_most = min(at_most, self.n_classes - 1)
+        return others.argsort(dim=1, descending=True, stable=True)[:, :at_most]
 
-    def _read(self, outputs: Tensor, rows: Tensor) -> Tensor:
-        is_probability = self._is_probability[rows]
-        # Not the logarithm of 0, whose derivative would spoil that of all other points.
-        tiny = torch.finfo(outputs.dtype).tiny
-        if outputs.shape[1] > 1:
-            return torch.where(is_probability[:, None], outputs.clamp(min=tiny).log(), outputs)
-        score, middle = outputs[:, 0], self.middle[rows]
-        epsilon = torch.finfo(outputs.dtype).eps
-        odds = torch.logit(score, eps=epsilon) - torch.logit(middle, eps=epsilon)
-        score = torch.where(is_probability, odds, score - middle)
-        return torch.stack((torch.zeros_like(score), score), dim=1)
+    def _read(
+        self, read: Callable[[Tensor, Tensor, float | None], Tensor], outputs: Tensor, rows: Tensor
+    ) -> Tensor:
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        return read(outputs, self._is_probability[rows], self._threshold)
 
-    def _ask(self, points: Tensor) -> Tensor:
-        outputs = self._model(points)
+    def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
+        outputs = self._model(points, *(entries[rows] for entries in self._row_data))
         if (
             not isinstance(outputs, Tensor)
             or outputs.ndim not in (1, 2)
@@ -135,3 +144,40 @@ class Decision:
                 "tensor of class outputs, one row for each, was expected"
             )
         return outputs.view(len(points), -1)
+
+
+def _check_rows(x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise InvalidInputError(f"rows must be floating point to be perturbed; got {x.dtype}")
+    if x.numel() == 0:
+        raise InvalidInputError(f"there are no rows to explain: the shape is {tuple(x.shape)}")
+    if x.ndim < 2:
+        raise InvalidInputError(
+            f"rows must be a row of features for each example; their shape is {tuple(x.shape)}"
+        )
+    require_finite(x, "x")
+
+
+def input_slope(
+    values: Tensor, points: Tensor, used_for: str, *, retain_graph: bool = False
+) -> Tensor:
+    """The gradient (m, ...) of the sum of values with respect to the points (m, ...) they are of.
+
+    Args:
+        values: made by a model of the points.
+        points: that require a gradient.
+        used_for: what needs it, for the message.
+        retain_graph: whether more is to be derived from the same values.
+
+    Raises:
+        PredictorError: if the values have no gradient.
+    """
+    if not values.requires_grad:
+        raise PredictorError(
+            f"the model's outputs have no gradient with respect to the rows, which {used_for}"
+        )
+    # Not of their sum, which would have no gradient where the grad mode is off.
+    (slope,) = torch.autograd.grad(
+        values, points, torch.ones_like(values), retain_graph=retain_graph, materialize_grads=True
+    )
+    return slope

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,14 +10,8 @@ import torch
 from torch import Tensor
 
 from xai_adapters.core.box_shapes import BoxShape
-from xai_adapters.core.outputs import (
-    OutputKind,
-    are_probabilities,
-    checked_target,
-    class_logits,
-    class_probabilities,
-)
-from xai_adapters.errors import InvalidInputError, PredictorError
+from xai_adapters.core.decision import Decision, input_slope
+from xai_adapters.errors import InvalidInputError
 
 HingeOn = Literal["probabilities", "logits"]
 OverClasses = Literal["sum", "mean", "max"]
@@ -45,11 +39,13 @@ class Estimate:
         hinge: (a,) its mean over the draws.
         violation_rate: (a,) share of the draws with a positive one, that is, with another class.
         undefined: (a,) whether the model answered NaN at one; it counts as a violation by 1.
+        flat: (a,) whether its gradient was not finite where it was needed; it counts as 0.
     """
 
     hinge: Tensor
     violation_rate: Tensor
     undefined: Tensor
+    flat: Tensor
 
 
 class ExpectedHinge:
@@ -61,76 +57,42 @@ class ExpectedHinge:
     probabilities are flat.
 
     Args:
-        model: gives (m, K) class outputs, (m, 1) or (m,) numbers, for rows (m, ...).
-        x: (n, ...) rows, the centres of the boxes.
-        target: (n,) classes c; by default the model's own.
+        decision: of the model at the rows, the centres of the boxes.
         shape: of the boxes; by default symmetric.
-        row_data: tensors with one entry a row, handed to the model behind the rows.
-        output: what the model returns.
-        threshold: of a single output.
         on: what f is.
         over_classes: "sum" as above; its "mean" over all K classes, as in the authors' code; or
             the largest term alone, "max".
-        batch_size: rows the model sees at once, None for all.
 
     Attributes:
-        target: (n,) classes c.
-        centre_kept: (n,) whether the row itself has class c.
-        centre_undecided: (n,) whether another class has as large an output as c at the row.
-        n_classes: K, 2 for a single output.
+        decision: as given.
 
-    Raises:
-        InvalidInputError: if `target` does not fit the rows or the model's classes.
-        PredictorError: if the model returns NaN or not one row of outputs for each row.
+    Example:
+        >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
+        >>> decision = Decision(model, torch.tensor([[1.0]]), output="logits")
+        >>> hinge = ExpectedHinge(decision, on="logits")
+        >>> width, slope = torch.tensor([[[2.0]]]), torch.zeros(1, 1, 1)
+        >>> found = hinge.estimate(torch.tensor([0]), width, torch.tensor([[0.0], [1.0]]), slope)
+        >>> found.hinge.item(), found.violation_rate.item(), slope.item()  # at x = -1 and x = 3
+        (0.5, 0.5, 0.5)
     """
 
     def __init__(
         self,
-        model: Callable[..., Tensor],
-        x: Tensor,
-        target: Tensor | None = None,
+        decision: Decision,
         *,
         shape: BoxShape | None = None,
-        row_data: tuple[Tensor, ...] = (),
-        output: OutputKind = "auto",
-        threshold: float | None = None,
         on: HingeOn = "probabilities",
         over_classes: OverClasses = "sum",
-        batch_size: int | None = None,
     ) -> None:
-        self._model, self._x, self._row_data = model, x, row_data
-        self._shape = shape or BoxShape(x)
-        self._threshold, self._batch_size = threshold, batch_size
-        self._read = class_logits if on == "logits" else class_probabilities
+        self.decision, self._shape = decision, shape or BoxShape(decision.x)
+        self._scores = decision.scores if on == "logits" else decision.probabilities
         self._over_classes = over_classes
-        with torch.no_grad():
-            blocks = torch.arange(len(x), device=x.device).split(batch_size or len(x))
-            outputs = torch.cat([self._outputs(x[rows], rows) for rows in blocks])
-        undefined = (outputs.isnan() | outputs.isposinf()).any(dim=1)
-        if undefined.any():
-            row = int(undefined.nonzero()[0])
-            raise PredictorError(f"the model returned NaN or inf, first for row {row}")
-        # Judged where the row is, and row by row: a neighbour must not change the reading.
-        self._is_probability = (
-            are_probabilities(outputs)
-            if output == "auto"
-            else torch.full((len(x),), output == "probabilities", device=x.device)
-        )
-        scores = self._scores(outputs, slice(None))
-        if target is None:
-            self.target = scores.argmax(dim=1)
-        else:
-            self.target = checked_target(target, scores)
-        self.n_classes = scores.shape[1]
-        own = scores.gather(1, self.target[:, None])
-        others = scores.scatter(1, self.target[:, None], -torch.inf)
-        self.centre_kept = (own >= others).all(dim=1)
-        self.centre_undecided = (own == others).any(dim=1)
+        every = torch.arange(len(decision.x), device=decision.x.device)
         # The other classes, likeliest first.
-        self._rivals = others.argsort(dim=1, descending=True, stable=True)[:, :-1]
+        self._rivals = decision.rivals(every, decision.n_classes - 1)
         # To know which points violate the host has to wait for the device, which only a CPU does
         # for nothing.
-        self._may_look_first = x.device.type == "cpu"
+        self._may_look_first = decision.x.device.type == "cpu"
         self._looks_first = self._may_look_first
 
     def estimate(
@@ -155,89 +117,110 @@ class ExpectedHinge:
                 first, each looking at its own class alone, and the hinge is the sum over classes
                 of the mean over a class's corners (with "max": the mean over corners of the
                 largest term).
+
+        Raises:
+            PredictorError: if a slope is wanted of a model that has no gradient, or the model does
+                not return one row of outputs for each point.
         """
-        n_draws = draws.shape[draws.ndim - self._x.ndim]
-        batch_size = self._batch_size or len(rows) * n_draws
+        shared = draws.ndim == self.decision.x.ndim
+        n_draws = draws.shape[0 if shared else 1]
         hinge, violations = width.new_zeros(len(rows)), width.new_zeros(len(rows))
         undefined = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        flat = undefined.clone()
         weight, rivals = width.new_full((n_draws,), 1 / n_draws), None
         if sharpen:
             weight, rivals = self._matched(rows, weight)
         if slope is not None:
             slope.zero_()
-        # Whole rows with all their draws while they fit, else some draws of one row.
-        n_rows, n_points = max(1, batch_size // n_draws), min(n_draws, batch_size)
-        for block in _slices(len(rows), n_rows):
-            for some in _slices(n_draws, n_points):
-                u = draws[some] if draws.ndim == self._x.ndim else draws[block, some]
-                leaf = width[block].detach().requires_grad_(slope is not None)
-                with torch.set_grad_enabled(slope is not None):
-                    placed = self._shape.points(rows[block], leaf, u)
-                n_each = placed.shape[1]
-                points = placed.detach().flatten(0, 1).to(self._x.dtype)
-                of_row = rows[block].repeat_interleave(n_each)
-                rival = None if rivals is None else rivals[block, some].flatten()
-                excess, pull = self._excess_and_pull(points, of_row, rival, slope is not None)
-                excess = excess.to(width.dtype).view(-1, n_each)
-                undefined[block] |= excess.isnan().any(dim=1)
-                excess = excess.nan_to_num(1.0)
-                violates = excess > 0
-                hinge[block] += (excess.relu() * weight[some]).sum(dim=1)
-                violations[block] += violates.sum(dim=1)
-                if slope is None or pull is None:
-                    continue
-                # One bad number must not spoil the widths of all later steps.
-                pull = pull.nan_to_num_(0, 0, 0).view_as(placed).to(placed.dtype)
-                each = (1,) * (placed.ndim - 2)
-                counted = pull * (violates * weight[some]).view(*violates.shape, *each)
-                (moved,) = torch.autograd.grad(placed, leaf, counted)
-                slope[block] += moved
-                if sharpen:
-                    worst = self._shape.corner(rows[block], pull)
-                    draws[block, some] = torch.where(pull == 0, u, worst)
+        for block, some in self._blocks(len(rows), n_draws):
+            u = draws[some] if shared else draws[block, some]
+            leaf = width[block].detach().requires_grad_(slope is not None)
+            with torch.set_grad_enabled(slope is not None):
+                placed = self._shape.points(rows[block], leaf, u)
+            points = placed.detach().flatten(0, 1).to(self.decision.x.dtype)
+            owner = rows[block].repeat_interleave(placed.shape[1])
+            rival = None if rivals is None else rivals[block, some].flatten()
+            if slope is None:
+                excess = self._look(points, owner, rival)
+            else:
+                excess, pull, no_pull = self._look_and_pull(points, owner, rival)
+            excess = excess.to(width.dtype).view(placed.shape[:2])
+            undefined[block] |= excess.isnan().any(dim=1)
+            excess = excess.nan_to_num(1.0)
+            violates = excess > 0
+            counts = violates * weight[some]
+            hinge[block] += (excess * counts).sum(dim=1)
+            violations[block] += violates.sum(dim=1)
+            if slope is None:
+                continue
+            pull = pull.to(width.dtype).view(placed.shape)
+            no_pull = no_pull.view(violates.shape)
+            flat[block] |= (no_pull if sharpen else no_pull & violates).any(dim=1)
+            (moved,) = torch.autograd.grad(placed, leaf, pull * _like(counts, pull))
+            slope[block] += moved
+            if sharpen:
+                worst = self._shape.corner(rows[block], pull)
+                draws[block, some] = torch.where(pull == 0, u, worst)
         if slope is not None and self._may_look_first:
             self._looks_first = bool(violations.mean() < _FEW * n_draws)
-        return Estimate(hinge, violations / n_draws, undefined)
+        return Estimate(hinge, violations / n_draws, undefined, flat)
 
-    def _excess_and_pull(
-        self, points: Tensor, rows: Tensor, rival: Tensor | None, wanted: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """The hinge (m,) at points (m, ...), and its gradient there if it is wanted.
+    def _blocks(self, n_rows: int, n_draws: int) -> list[tuple[slice, slice]]:
+        """Rows and draws of what the model sees at once.
+
+        Whole rows with all their draws while they fit, else some draws of one row.
+        """
+        batch_size = self.decision.batch_size or n_rows * n_draws
+        return list(
+            itertools.product(
+                _slices(n_rows, max(1, batch_size // n_draws)),
+                _slices(n_draws, min(n_draws, batch_size)),
+            )
+        )
+
+    def _look(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> Tensor:
+        """The hinge (m,) at points (m, ...) of the rows `owner` (m,).
 
         With a rival (m,) it is the difference to that class, negative where the class is kept.
         """
-        if not wanted or (self._looks_first and rival is None):
-            with torch.no_grad():
-                excess = self._excess(points, rows, rival)
-            if not wanted:
-                return excess, None
-            # Where the class is kept the hinge is flat, and there is no need to go back.
-            some = (excess > 0).nonzero()[:, 0]
-            pull = torch.zeros_like(points)
-            if len(some):
-                pull[some] = self._pull(points[some], rows[some], None)[1]
-            return excess, pull
-        return self._pull(points, rows, rival)
+        with torch.no_grad():
+            return self._excess(points, owner, rival)
 
-    def _pull(self, points: Tensor, rows: Tensor, rival: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _look_and_pull(
+        self, points: Tensor, owner: Tensor, rival: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The hinge (m,), its gradient (m, ...), and where (m,) that is not finite, and 0 instead.
+
+        Where the class is kept the hinge is flat, and there may be no need to go back.
+        """
+        if rival is not None or not self._looks_first:
+            return self._both_ways(points, owner, rival)
+        excess = self._look(points, owner, None)
+        pull, no_pull = torch.zeros_like(points), torch.zeros_like(excess, dtype=torch.bool)
+        some = (excess > 0).nonzero()[:, 0]
+        if len(some):
+            _, pull[some], no_pull[some] = self._both_ways(points[some], owner[some], None)
+        return excess, pull, no_pull
+
+    def _both_ways(
+        self, points: Tensor, owner: Tensor, rival: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad():
             points = points.requires_grad_()
-            excess = self._excess(points, rows, rival)
-            if not excess.requires_grad:
-                raise PredictorError(
-                    "the model's outputs have no gradient with respect to the rows; the box needs "
-                    "a differentiable model, FIMAP does not"
-                )
-            (pull,) = torch.autograd.grad(excess.sum(), points)
-        return excess.detach(), pull
+            excess = self._excess(points, owner, rival)
+        slope = input_slope(excess, points, "the search for a box follows; FIMAP needs none")
+        no_slope = ~slope.isfinite().flatten(1).all(dim=1)
+        # One bad number must not spoil the widths of all later steps.
+        return excess.detach(), slope.nan_to_num_(0, 0, 0), no_slope
 
-    def _excess(self, points: Tensor, rows: Tensor, rival: Tensor | None) -> Tensor:
-        scores = self._scores(self._outputs(points, rows), rows)
-        own = scores.gather(1, self.target[rows][:, None])
+    def _excess(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> Tensor:
+        scores = self._scores(points, owner)
+        target = self.decision.target[owner][:, None]
+        own = scores.gather(1, target)
         if rival is not None:
             if self._over_classes != "max":
                 return (scores.gather(1, rival[:, None]) - own)[:, 0]
-            return (scores.scatter(1, self.target[rows][:, None], -torch.inf) - own).amax(dim=1)
+            return (scores.scatter(1, target, -torch.inf) - own).amax(dim=1)
         excess = (scores - own).relu()
         if self._over_classes == "max":
             return excess.amax(dim=1)
@@ -246,35 +229,19 @@ class ExpectedHinge:
     def _matched(self, rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """What each corner's hinge counts (M,), and the class (a, M) that it attacks."""
         n_draws = len(weight)
-        n_rivals = min(n_draws, self.n_classes - 1)
+        n_rivals = min(n_draws, self._rivals.shape[1])
         number = torch.arange(n_draws, device=rows.device) % n_rivals
         if self._over_classes != "max":
             n_same = n_draws // n_rivals + (number < n_draws % n_rivals)
-            n_terms = self.n_classes if self._over_classes == "mean" else 1
+            n_terms = self.decision.n_classes if self._over_classes == "mean" else 1
             weight = 1 / (n_same * n_terms).to(weight.dtype)
         return weight, self._rivals[rows][:, number]
-
-    def _scores(self, outputs: Tensor, rows: Tensor | slice) -> Tensor:
-        # Of 16-bit numbers neither a softmax nor a difference is worth much.
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        return self._read(outputs, self._is_probability[rows], self._threshold)
-
-    def _outputs(self, points: Tensor, rows: Tensor) -> Tensor:
-        outputs = self._model(points, *(entries[rows] for entries in self._row_data))
-        if (
-            not isinstance(outputs, Tensor)
-            or outputs.ndim not in (1, 2)
-            or len(outputs) != len(rows)
-        ):
-            got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise PredictorError(
-                f"the model was given {len(rows)} rows and returned {got}; a tensor of class "
-                "outputs, one row for each, was expected"
-            )
-        if not outputs.is_floating_point():
-            raise PredictorError(f"the model returned {outputs.dtype}, not floating point outputs")
-        return outputs.view(len(rows), -1)
 
 
 def _slices(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _like(values: Tensor, other: Tensor) -> Tensor:
+    """Values (a, m) with dimensions of size 1 behind, as many as `other` has."""
+    return values.view(*values.shape, *(1,) * (other.ndim - values.ndim))

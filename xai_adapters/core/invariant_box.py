@@ -11,8 +11,9 @@ from torch import Tensor
 
 from xai_adapters.core.box_draws import DrawsName, box_draws, check_draws
 from xai_adapters.core.box_shapes import BoxShape, Range, ShapeName, box_shape, check_shape
+from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge, HingeOn, OverClasses, check_hinge
-from xai_adapters.core.faster_model import check_autocast, faster_model
+from xai_adapters.core.faster_model import Compiled, check_faster, faster_model
 from xai_adapters.core.feature_groups import FeatureGroups
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind, check_output_kind
@@ -23,7 +24,6 @@ from xai_adapters.core.row_optimizer import (
     Schedule,
     check_optimizer,
 )
-from xai_adapters.core.rows import require_finite
 from xai_adapters.errors import BoxWarning, InvalidInputError
 
 # Numbers in the points that are worked on at once: a network's activations are ten times as many.
@@ -131,7 +131,8 @@ class InvariantBox:
         autocast: a 16-bit float for the model's products, on accelerators; draws, widths and
             classes are compared in at least 32 bits all the same.
         channels_last: hand images over in that memory format.
-        compiled: let `torch.compile` have the model.
+        compiled: let `torch.compile` have the model; "reduce-overhead" for its mode that replays
+            CUDA graphs.
         seed: of the draws.
         show_progress: show a bar on standard error.
 
@@ -169,7 +170,7 @@ class InvariantBox:
         internal_batch_size: int | None = None,
         autocast: torch.dtype | None = None,
         channels_last: bool = False,
-        compiled: bool = False,
+        compiled: Compiled = False,
         seed: int = 0,
         show_progress: bool = False,
     ) -> None:
@@ -178,7 +179,7 @@ class InvariantBox:
         check_hinge(hinge_on, over_classes)
         check_draws(draws)
         check_optimizer(optimizer, schedule)
-        check_autocast(autocast)
+        check_faster(autocast, compiled)
         for name, value, allowed in (
             ("max_width", max_width, bool((torch.as_tensor(max_width) > 0).all())),
             ("penalty", penalty, penalty is None or penalty >= 0),
@@ -261,40 +262,33 @@ class InvariantBox:
             InvalidInputError: for rows that are empty or not finite floats, or a target, baseline,
                 bounds or `tied` that do not fit them.
             PredictorError: if the model returns NaN or not one row of outputs for each row.
+            NotApplicableError: if the model cannot be `compiled`, or its device cannot do that.
 
         Warns:
             BoxWarning: if a target is not its row's class, a row's largest outputs are equal, or
-                the model answers NaN inside a box.
+                the model answers NaN inside a box or has a gradient there that is not finite.
         """
-        if not x.is_floating_point():
-            raise InvalidInputError(f"rows must be floating point to be perturbed; got {x.dtype}")
-        if x.numel() == 0:
-            raise InvalidInputError(f"there are no rows to explain: the shape is {tuple(x.shape)}")
-        if x.ndim < 2:
-            raise InvalidInputError(
-                f"rows must be a row of features for each example; their shape is {tuple(x.shape)}"
-            )
-        require_finite(x, "x")
         x = x.detach()
-        groups = None if tied is None else FeatureGroups(tied, x)
-        shape = box_shape(self.shape, x, self.bounds, baseline)
         with left_as_found(model, x.device):
-            hinge = ExpectedHinge(
+            decision = Decision(
                 faster_model(
                     model,
+                    x.device,
                     autocast=self.autocast,
                     channels_last=self.channels_last,
                     compiled=self.compiled,
                 ),
                 x,
                 target,
-                shape=shape,
                 row_data=row_data,
                 output=self.output,
                 threshold=self.threshold,
-                on=self.hinge_on,
-                over_classes=self.over_classes,
                 batch_size=self.internal_batch_size or _cached(x),
+            )
+            groups = None if tied is None else FeatureGroups(tied, x)
+            shape = box_shape(self.shape, x, self.bounds, baseline)
+            hinge = ExpectedHinge(
+                decision, shape=shape, on=self.hinge_on, over_classes=self.over_classes
             )
             search = self._search(hinge, shape, groups)
             # Draws of their own: how many the search took depends on the slowest row.
@@ -302,16 +296,16 @@ class InvariantBox:
             every = torch.arange(len(x), device=x.device)
             found = hinge.estimate(every, search.width, fresh)
             lower, upper = shape.ends(every, search.width)
-        _warn_of(hinge, search.undefined | found.undefined)
+        _warn_of(decision, search.undefined | found.undefined, search.flat)
         width = search.width.mean(dim=1)
         return Box(
             width=width,
             lower=lower,
             upper=upper,
-            target=hinge.target,
+            target=decision.target,
             n_steps=search.n_steps,
             converged=search.converged,
-            objective=width.flatten(1).mean(dim=1) - self._weight(hinge) * found.hinge,
+            objective=width.flatten(1).mean(dim=1) - self._weight(decision) * found.hinge,
             violation_rate=found.violation_rate,
             history=search.history,
         )
@@ -320,11 +314,11 @@ class InvariantBox:
         self, hinge: ExpectedHinge, shape: BoxShape, groups: FeatureGroups | None
     ) -> _Search:
         """Algorithm 1."""
-        penalty, x = self._weight(hinge), shape.x
+        penalty, x = self._weight(hinge.decision), shape.x
         bound = self._bound(x, groups)[:, None]
         found = _Search(x, shape.n_sides, self.n_steps)
         # Around a row of another class every box violates the target: nothing to search.
-        rows = hinge.centre_kept.nonzero()[:, 0]
+        rows = hinge.decision.kept.nonzero()[:, 0]
         start = (shape.start * bound[rows]).expand(-1, *found.width.shape[1:])
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
         draw = box_draws(self.draws, self.n_draws, x, 2 * self.seed)
@@ -340,6 +334,7 @@ class InvariantBox:
             objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
             found.history[rows, step] = objective
             found.undefined[rows] |= seen.undefined
+            found.flat[rows] |= seen.flat
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
             gradient = slope * (penalty * width[0].numel()) - 1
@@ -364,8 +359,8 @@ class InvariantBox:
         found.width[rows] = optimizer.values
         return found
 
-    def _weight(self, hinge: ExpectedHinge) -> float:
-        return 100 / hinge.n_classes if self.penalty is None else self.penalty
+    def _weight(self, decision: Decision) -> float:
+        return 100 / decision.n_classes if self.penalty is None else self.penalty
 
     def _bound(self, x: Tensor, groups: FeatureGroups | None) -> Tensor:
         """C for every feature of every row."""
@@ -382,7 +377,7 @@ class InvariantBox:
 
 def _cached(x: Tensor) -> int | None:
     """Points at once with which small networks are fastest on a processor; None for all."""
-    return max(8, _CACHED // x[0].numel()) if x.device.type == "cpu" else None
+    return max(8, _CACHED // max(1, x.shape[1:].numel())) if x.device.type == "cpu" else None
 
 
 class _Search:
@@ -394,19 +389,25 @@ class _Search:
         self.n_steps = torch.zeros(n, dtype=torch.int64, device=x.device)
         self.converged = torch.zeros(n, dtype=torch.bool, device=x.device)
         self.undefined = torch.zeros(n, dtype=torch.bool, device=x.device)
+        self.flat = torch.zeros(n, dtype=torch.bool, device=x.device)
         self.history = x.new_full((n, n_steps), torch.nan)
 
 
-def _warn_of(hinge: ExpectedHinge, undefined: Tensor) -> None:
+def _warn_of(decision: Decision, undefined: Tensor, flat: Tensor) -> None:
     """Say of which rows the box is not what it should be, and why."""
     for rows, reason in (
-        (~hinge.centre_kept, "the target is not the class of {}: no box keeps it, widths are 0"),
+        (~decision.kept, "the target is not the class of {}: no box keeps it, widths are 0"),
         (
-            hinge.centre_kept & hinge.centre_undecided,
+            decision.kept & decision.undecided,
             "the model is undecided at {}: another class has the same output, and next to any box "
             "it wins",
         ),
         (undefined, "the model answers NaN inside the box of {}, which counts as a violation"),
+        (
+            flat & ~undefined,
+            "the model's gradient is not finite inside the box of {}: such points count as "
+            "violations, but nothing tells which widths to take them back by",
+        ),
     ):
         numbers = rows.nonzero()[:, 0].tolist()
         if numbers:

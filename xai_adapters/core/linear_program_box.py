@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from xai_adapters.core.decision import Decision
+from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.core.feature_groups import FeatureGroups
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import OutputKind
-from xai_adapters.errors import InvalidInputError, PredictorError, require
+from xai_adapters.errors import InvalidInputError, require
 
 Array = np.ndarray[Any, Any]
 
@@ -175,15 +175,8 @@ def _constraints(
             points = (x[rows] + copy).requires_grad_()
             scores = decision.scores(points, rows)
             gaps = scores.gather(1, own) - scores.gather(1, rivals)
-        if not gaps.requires_grad:
-            raise PredictorError(
-                "the model's outputs have no gradient with respect to the rows, which a linear "
-                "program is made of"
-            )
         for gap in gaps.unbind(dim=1):
-            (slope,) = torch.autograd.grad(
-                gap.sum(), points, retain_graph=True, materialize_grads=True
-            )
+            slope = input_slope(gap, points, "a linear program is made of", retain_graph=True)
             slope = slope.nan_to_num(0, 0, 0)
             falls.append(groups.total(slope.clamp(min=0), rows))
             rises.append(groups.total((-slope).clamp(min=0), rows))
