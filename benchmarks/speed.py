@@ -42,6 +42,7 @@ from xai_adapters.benchmark.tasks import load_task
 
 AUTHORS = {
     "optimizer": "adam", "step_size": 1e-2, "schedule": "constant", "n_steps": 500, "n_draws": 32,
+    "tolerance": 0,
 }  # fmt: skip
 MEMORY_BOUND = 1.15
 
@@ -185,9 +186,9 @@ def reach(name: str, n_rows: int) -> bool:
     shown = Table("settings", "steps", "objective", "violation rate", "mean width", "s/row")
     found: dict[str, Box] = {}
     for label, settings in (("the authors'", AUTHORS), ("default", {})):
-        start = time.perf_counter()
-        box = InvariantBox(n_check_draws=1000, tolerance=0, **settings).solve(task.model, task.rows)
-        seconds = (time.perf_counter() - start) / n_rows
+        start = time.process_time()
+        box = InvariantBox(n_check_draws=1000, **settings).solve(task.model, task.rows)
+        seconds = (time.process_time() - start) / n_rows
         found[label] = box
         shown.add_row(
             label, str(int(box.n_steps.max())), f"{box.objective.mean():.4f}",

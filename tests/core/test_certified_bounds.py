@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Generator, Tensor, nn
 from xai_adapters.core.box_attack import attack_box
 from xai_adapters.core.certified_bounds import Certifier, certified_scale
 from xai_adapters.core.scaled_box import scaled_box
-from xai_adapters.errors import InvalidInputError, NotApplicableError
+from xai_adapters.errors import BoxWarning, InvalidInputError, NotApplicableError
 
 METHODS = ("ibp", "crown-ibp", "crown")
 SIDE = 6
@@ -360,6 +361,28 @@ def test_a_row_of_another_class_than_its_target_has_no_box():
     other = (network(x).argmax(dim=1) + 1) % 3
     assert certified_scale(network, x, x - 1, x + 1, other).item() == 0
     assert Certifier(network, x, other).margin(x, x).item() < 0
+
+
+def test_a_network_too_deep_for_a_proof_of_its_own_rows_is_told_apart_from_a_box_too_large():
+    def network(depth):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            layers = [layer for _ in range(depth) for layer in (nn.Linear(8, 8), nn.ReLU())]
+            net = nn.Sequential(*layers, nn.Linear(8, 3))
+        for layer in layers[::2]:
+            layer.weight.data *= 3
+        return net
+
+    x = torch.randn(4, 8, generator=Generator().manual_seed(1))
+    with pytest.warns(BoxWarning, match=r"around 4 of 4 rows, .* row 0: with method='ibp'"):
+        scale = certified_scale(network(30), x, x - 1, x + 1, method="ibp")
+    assert not scale.any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # No smaller box was tried, and around the third row there is none to be had.
+        other = (network(1)(x).argmax(dim=1) + torch.tensor([0, 0, 1, 0])) % 3
+        scale = certified_scale(network(1), x, x - 9, x + 9, other, n_halvings=1)
+    assert not scale.any()
 
 
 class Reshaping(nn.Module):

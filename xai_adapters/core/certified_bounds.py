@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -23,7 +24,7 @@ from xai_adapters.core.outputs import OutputKind
 from xai_adapters.core.sampling_bound import largest_safe_scale
 from xai_adapters.core.scaled_box import check_box, scaled_box
 from xai_adapters.core.traced_network import trace
-from xai_adapters.errors import InvalidInputError, NotApplicableError
+from xai_adapters.errors import BoxWarning, InvalidInputError, NotApplicableError
 
 Method = Literal["ibp", "crown-ibp", "crown"]
 
@@ -154,6 +155,10 @@ class Certifier:
 
         Raises:
             InvalidInputError: for boxes that do not lie around their rows.
+
+        Warns:
+            BoxWarning: where the bounds cannot even prove the class of the row itself, so that no
+                box can be certified, however small.
         """
         check_box(self._x, lower, upper)
         if n_halvings < 1:
@@ -163,7 +168,24 @@ class Certifier:
             box = scaled_box(self._x[rows], lower[rows], upper[rows], scale)
             return ~(self._margin(rows, *box) > 0)
 
-        return largest_safe_scale(not_proven, len(lower), n_halvings + 1, lower.device)
+        scale = largest_safe_scale(not_proven, len(lower), n_halvings + 1, lower.device)
+        self._warn_where_rows_are_unproven((scale == 0).nonzero()[:, 0])
+        return scale
+
+    def _warn_where_rows_are_unproven(self, rows: Tensor) -> None:
+        """Say which of the rows (a,) have a class of their own that the bounds cannot prove."""
+        rows = rows[(self._decision.kept & ~self._decision.undecided)[rows]]
+        if len(rows):
+            rows = rows[~(self._margin(rows, self._x[rows], self._x[rows]) > 0)]
+        if len(rows):
+            warnings.warn(
+                f"nothing can be proven around {len(rows)} of {len(self._x)} rows, the first of "
+                f"them row {int(rows[0])}: with method='{self._method}' what rounding may do in "
+                "each layer, grown through the layers behind it, exceeds the margin at the row "
+                "itself; the network is too deep for such bounds",
+                BoxWarning,
+                stacklevel=3,
+            )
 
     @torch.no_grad()
     def _margin(self, rows: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
