@@ -50,44 +50,6 @@ def test_graded_corners_have_from_none_to_all_of_the_features_at_their_far_ends(
     assert shares.tolist() == pytest.approx([(i + 0.5) / 10 for i in range(10)], abs=0.05 + 0.06)
 
 
-@pytest.mark.parametrize(("height", "width", "sides"), [(14, 20, [1, 2]), (28, 30, [1, 2, 4])])
-def test_patches_of_all_sizes_move_as_one_in_all_channels(height, width, sides):
-    draw = box_draws("patches", 6, torch.zeros(5, 3, height, width), seed=0)
-    seen = [set() for _ in sides]
-    for draws in [draw() for _ in range(40)]:
-        assert draws.shape == (6, 3, height, width)
-        assert ((draws >= 0) & (draws <= 1)).all()
-        assert torch.equal(draws, draws[:, :1].expand_as(draws))
-        for k, image in enumerate(draws[:, 0]):
-            side = sides[k % len(sides)]
-            # Lines where squares meet, from top to bottom: one in each `side`, wherever it begins.
-            borders = (image.diff(dim=1) != 0).any(dim=0).nonzero()[:, 0] + 1
-            assert len({int(border) % side for border in borders}) == 1
-            assert width // side - 1 <= len(borders) <= -(-width // side)
-            seen[k % len(sides)].add(int(borders[0]) % side)
-            # Two squares may get the same number by chance.
-            assert image.unique().numel() >= 0.95 * (height // side) * (width // side)
-    # Squares begin anywhere.
-    assert [sorted(each) for each in seen] == [list(range(side)) for side in sides]
-
-
-def test_patches_are_even_and_those_of_their_seed():
-    like = torch.zeros(1, 1, 14, 14)
-    before = torch.get_rng_state()
-    draw, same = (box_draws("patches", 4, like, seed=3) for _ in range(2))
-    many = torch.stack([draw() for _ in range(400)])
-    assert torch.equal(many[0], same())
-    assert not torch.equal(many[0], many[1])
-    assert torch.equal(torch.get_rng_state(), before)
-    # Five standard deviations of a mean of 1,600 uniform numbers.
-    assert (many.mean(dim=(0, 1)) - 0.5).abs().max() < 5 * 12**-0.5 / 40
-
-
-def test_patches_are_of_images():
-    with pytest.raises(InvalidInputError, match=r"images .* the rows have shape \(1, 4\)"):
-        box_draws("patches", 4, torch.zeros(1, 4), seed=0)
-
-
 def error_of_mean(name, function, seed):
     draw = box_draws(name, 16, torch.zeros(1, 3), seed)
     return float((function(draw()).mean() - 0.5) ** 2)

@@ -108,8 +108,7 @@ class InvariantBox:
         over_classes: "sum" as above, "mean" over all K classes, or "max" for the worst one.
         draws: "uniform" t, as in the paper; "antithetic" pairs t and -t; "sobol" points; "corners"
             of the box; "graded" corners, from none to all of whose features are at their far ends;
-            "patches" of an image that move as one, of all sizes; "adversarial" for the corners
-            that hurt most, one for each of the likeliest
+            "adversarial" for the corners that hurt most, one for each of the likeliest
             other classes, each moved on in every step to where the sign of its gradient points:
             the worst case that Problem 2.1 asks for. With these use `hinge_on="logits"`.
         optimizer: "adam", "rmsprop", "sgd", or a class of `torch.optim` that works element by

@@ -157,15 +157,14 @@ def invariant_box(subject: Subject) -> Explainer:
     """The symmetric box, within the pixels' range or as wide as a table's columns range.
 
     What few draws say of a photograph's 50,000 widths is mostly noise, which Adam's small steps
-    average and RMSProp's follow: with the defaults all widths end at their largest. Its patches
-    move as one, for its network bears much that single pixels do by themselves.
+    average and RMSProp's follow: with the defaults all widths end at their largest.
     """
     rows = subject.background
     if subject.kind == "image":
         slowly: dict[str, Any] = {}
         if rows[0].numel() >= _PHOTOGRAPH:
             slowly = {"optimizer": "adam", "step_size": 0.01, "schedule": "constant",
-                      "n_steps": 150, "tolerance": 0, "draws": "patches"}  # fmt: skip
+                      "n_steps": 150, "tolerance": 0}  # fmt: skip
         return _boxes(subject, bounds=(0.0, 1.0), **slowly)
     span = (rows.amax(dim=0) - rows.amin(dim=0)).clamp(min=torch.finfo(rows.dtype).tiny)
     return _boxes(subject, max_width=span)
