@@ -369,9 +369,11 @@ class MaximalInvariantPerturbation(GradientAttribution):
             InvalidInputError: for inputs that are empty, not finite or not floating point, and
                 baselines that are missing, not wanted, or of other shapes.
             PredictorError: if `forward_func` has no gradient or does not answer properly.
+            NotApplicableError: if it cannot be `compiled`, or its device cannot do that.
 
         Warns:
-            BoxWarning: if a target is not its example's class, or nothing else keeps it.
+            BoxWarning: if a target is not its example's class, an example's largest outputs are
+                equal, or `forward_func` answers NaN inside a box or has no finite gradient there.
         """
         layout, rows = Layout.of(inputs)
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -54,6 +56,15 @@ def test_each_input_has_bounds_and_a_baseline_of_its_own():
         torch.cat(inner.attribute(parts, baselines=(1.0, torch.tensor([0.0, -5.0]))), dim=1),
         whole.attribute(INPUTS, baselines=torch.tensor([1.0, 0.0, -5.0])),
     )
+
+
+def test_a_compiled_forward_func_gives_the_same_attributions(monkeypatch):
+    # The default backend needs a C++ compiler.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    net = network()
+    found = made(MIP, net, INPUTS, compiled=True).attribute(INPUTS)
+    torch._dynamo.reset()
+    assert_alike(found, made(MIP, net, INPUTS).attribute(INPUTS))
 
 
 def test_a_shape_without_its_baseline_says_so():

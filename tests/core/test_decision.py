@@ -83,6 +83,17 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
             assert rivals[place].tolist() == ranked
 
 
+def test_points_are_read_as_their_row_is():
+    rows = torch.tensor([[0.25, 0.75], [3.0, -1.0]])
+    decision = Decision(lambda x: x, rows)
+    order = torch.tensor([1, 0, 1])
+    scores = decision.scores(rows[[1, 0, 0]], order)
+    assert scores[0].tolist() == [3.0, -1.0]
+    assert scores[1].tolist() == pytest.approx([math.log(0.25), math.log(0.75)])
+    # These logits could be probabilities.
+    assert scores[2].tolist() == [0.25, 0.75]
+
+
 def test_a_row_with_two_equal_scores_is_undecided_and_kept():
     decision = Decision(lambda x: x, torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 1.0]]))
     assert decision.kept.tolist() == [True, True]

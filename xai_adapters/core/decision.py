@@ -176,8 +176,7 @@ def input_slope(
         raise PredictorError(
             f"the model's outputs have no gradient with respect to the rows, which {used_for}"
         )
-    # Not of their sum, which would have no gradient where the grad mode is off.
-    (slope,) = torch.autograd.grad(
-        values, points, torch.ones_like(values), retain_graph=retain_graph, materialize_grads=True
-    )
+    with torch.enable_grad():
+        total = values.sum()
+    (slope,) = torch.autograd.grad(total, points, retain_graph=retain_graph, materialize_grads=True)
     return slope

@@ -39,13 +39,11 @@ class Estimate:
         hinge: (a,) its mean over the draws.
         violation_rate: (a,) share of the draws with a positive one, that is, with another class.
         undefined: (a,) whether the model answered NaN at one; it counts as a violation by 1.
-        flat: (a,) whether its gradient was not finite where it was needed; it counts as 0.
     """
 
     hinge: Tensor
     violation_rate: Tensor
     undefined: Tensor
-    flat: Tensor
 
 
 class ExpectedHinge:
@@ -65,6 +63,7 @@ class ExpectedHinge:
 
     Attributes:
         decision: as given.
+        unsloped: (n,) whether a gradient that was needed was not finite, so far; it counts as 0.
 
     Example:
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
@@ -88,6 +87,7 @@ class ExpectedHinge:
         self._scores = decision.scores if on == "logits" else decision.probabilities
         self._over_classes = over_classes
         every = torch.arange(len(decision.x), device=decision.x.device)
+        self.unsloped = torch.zeros_like(every, dtype=torch.bool)
         # The other classes, likeliest first.
         self._rivals = decision.rivals(every, decision.n_classes - 1)
         # To know which points violate the host has to wait for the device, which only a CPU does
@@ -126,7 +126,6 @@ class ExpectedHinge:
         n_draws = draws.shape[0 if shared else 1]
         hinge, violations = width.new_zeros(len(rows)), width.new_zeros(len(rows))
         undefined = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        flat = undefined.clone()
         weight, rivals = width.new_full((n_draws,), 1 / n_draws), None
         if sharpen:
             weight, rivals = self._matched(rows, weight)
@@ -143,7 +142,7 @@ class ExpectedHinge:
             if slope is None:
                 excess = self._look(points, owner, rival)
             else:
-                excess, pull, no_pull = self._look_and_pull(points, owner, rival)
+                excess, pull, lost = self._look_and_pull(points, owner, rival)
             excess = excess.to(width.dtype).view(placed.shape[:2])
             undefined[block] |= excess.isnan().any(dim=1)
             excess = excess.nan_to_num(1.0)
@@ -154,8 +153,10 @@ class ExpectedHinge:
             if slope is None:
                 continue
             pull = pull.to(width.dtype).view(placed.shape)
-            no_pull = no_pull.view(violates.shape)
-            flat[block] |= (no_pull if sharpen else no_pull & violates).any(dim=1)
+            if lost is not None:
+                lost = lost.view(violates.shape)
+                needed = lost if sharpen else lost & violates
+                self.unsloped[rows[block]] |= needed.any(dim=1)
             (moved,) = torch.autograd.grad(placed, leaf, pull * _like(counts, pull))
             slope[block] += moved
             if sharpen:
@@ -163,7 +164,7 @@ class ExpectedHinge:
                 draws[block, some] = torch.where(pull == 0, u, worst)
         if slope is not None and self._may_look_first:
             self._looks_first = bool(violations.mean() < _FEW * n_draws)
-        return Estimate(hinge, violations / n_draws, undefined, flat)
+        return Estimate(hinge, violations / n_draws, undefined)
 
     def _blocks(self, n_rows: int, n_draws: int) -> list[tuple[slice, slice]]:
         """Rows and draws of what the model sees at once.
@@ -188,30 +189,34 @@ class ExpectedHinge:
 
     def _look_and_pull(
         self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The hinge (m,), its gradient (m, ...), and where (m,) that is not finite, and 0 instead.
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The hinge (m,), its gradient (m, ...), and where (m,) that was not finite; it is 0 there.
 
         Where the class is kept the hinge is flat, and there may be no need to go back.
         """
         if rival is not None or not self._looks_first:
             return self._both_ways(points, owner, rival)
-        excess = self._look(points, owner, None)
-        pull, no_pull = torch.zeros_like(points), torch.zeros_like(excess, dtype=torch.bool)
+        excess, pull, lost = self._look(points, owner, None), torch.zeros_like(points), None
         some = (excess > 0).nonzero()[:, 0]
         if len(some):
-            _, pull[some], no_pull[some] = self._both_ways(points[some], owner[some], None)
-        return excess, pull, no_pull
+            _, pull[some], lost_some = self._both_ways(points[some], owner[some], None)
+            if lost_some is not None:
+                lost = torch.zeros_like(excess, dtype=torch.bool)
+                lost[some] = lost_some
+        return excess, pull, lost
 
     def _both_ways(
         self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         with torch.enable_grad():
             points = points.requires_grad_()
             excess = self._excess(points, owner, rival)
         slope = input_slope(excess, points, "the search for a box follows; FIMAP needs none")
-        no_slope = ~slope.isfinite().flatten(1).all(dim=1)
+        if self._may_look_first and slope.sum().isfinite():
+            return excess.detach(), slope, None
+        lost = ~slope.isfinite().flatten(1).all(dim=1)
         # One bad number must not spoil the widths of all later steps.
-        return excess.detach(), slope.nan_to_num_(0, 0, 0), no_slope
+        return excess.detach(), slope.nan_to_num_(0, 0, 0), lost
 
     def _excess(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> Tensor:
         scores = self._scores(points, owner)

@@ -295,7 +295,7 @@ class InvariantBox:
             every = torch.arange(len(x), device=x.device)
             found = hinge.estimate(every, search.width, fresh)
             lower, upper = shape.ends(every, search.width)
-        _warn_of(decision, search.undefined | found.undefined, search.flat)
+        _warn_of(hinge, search.undefined | found.undefined)
         width = search.width.mean(dim=1)
         return Box(
             width=width,
@@ -333,7 +333,6 @@ class InvariantBox:
             objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
             found.history[rows, step] = objective
             found.undefined[rows] |= seen.undefined
-            found.flat[rows] |= seen.flat
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
             gradient = slope * (penalty * width[0].numel()) - 1
@@ -388,12 +387,12 @@ class _Search:
         self.n_steps = torch.zeros(n, dtype=torch.int64, device=x.device)
         self.converged = torch.zeros(n, dtype=torch.bool, device=x.device)
         self.undefined = torch.zeros(n, dtype=torch.bool, device=x.device)
-        self.flat = torch.zeros(n, dtype=torch.bool, device=x.device)
         self.history = x.new_full((n, n_steps), torch.nan)
 
 
-def _warn_of(decision: Decision, undefined: Tensor, flat: Tensor) -> None:
+def _warn_of(hinge: ExpectedHinge, undefined: Tensor) -> None:
     """Say of which rows the box is not what it should be, and why."""
+    decision = hinge.decision
     for rows, reason in (
         (~decision.kept, "the target is not the class of {}: no box keeps it, widths are 0"),
         (
@@ -403,7 +402,7 @@ def _warn_of(decision: Decision, undefined: Tensor, flat: Tensor) -> None:
         ),
         (undefined, "the model answers NaN inside the box of {}, which counts as a violation"),
         (
-            flat & ~undefined,
+            hinge.unsloped & ~undefined,
             "the model's gradient is not finite inside the box of {}: such points count as "
             "violations, but nothing tells which widths to take them back by",
         ),
