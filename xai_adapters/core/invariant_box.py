@@ -85,10 +85,10 @@ class InvariantBox:
     where 10 gives boxes too small to tell pixels apart, and 10 for ten, where 0.1 gives boxes that
     half of their points leave.
 
-    The defaults reach the objective of the authors' settings, `optimizer="adam"`, `step_size=0.01`,
-    `schedule="constant"`, `n_steps=500`, `n_draws=32`, in 150 steps with fewer violations: what
-    limits the search is the noise of the few draws that leave the class, and most draws, which do
-    not, cost no way back through the model.
+    The defaults reach about the objective of the authors' settings, `optimizer="adam"`,
+    `step_size=0.01`, `schedule="constant"`, `n_steps=500`, `n_draws=32`, in 150 steps with fewer
+    violations: what limits the search is the noise of the few draws that leave the class, and most
+    draws, which do not, cost no way back through the model.
 
     Rows are solved together but do not influence each other: they share one draw of t in each
     step, each has its own stopping, and the optimisers work element by element.
