@@ -27,6 +27,7 @@ class Residual(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
         out = self.conv(torch.relu(x))
         out += x
         return nn.functional.relu(out)

@@ -58,8 +58,8 @@ def trace(network: nn.Module, dtype: torch.dtype) -> TracedNetwork:
 
     Known are Linear, Conv2d, BatchNorm1d and 2d, ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d,
     Flatten, Identity and the Dropouts, in any nesting and with sums and concatenations between
-    them; relu, flatten, mean, add and cat also as functions; and Softmax, LogSoftmax or Sigmoid
-    at the end.
+    them; relu, flatten, contiguous, mean, add and cat also as functions; and Softmax, LogSoftmax or
+    Sigmoid at the end.
 
     Raises:
         NotApplicableError: naming the layer that is not known, or why the network cannot be
@@ -323,6 +323,10 @@ def _identity(module: nn.Module, precision: Precision) -> Layer:
     return _moved(lambda x: x.view_as(x), precision)
 
 
+def _contiguous(precision: Precision, memory_format: Any = None) -> Layer:
+    return _moved(lambda x: x.view_as(x), precision)
+
+
 def _relu(precision: Precision, inplace: bool = False) -> Layer:
     return Relu()
 
@@ -357,6 +361,7 @@ _FUNCTIONS: dict[Any, Callable[..., Layer]] = {
     "relu": _relu,
     torch.flatten: _flatten,
     "flatten": _flatten,
+    "contiguous": _contiguous,
     torch.mean: _mean,
     "mean": _mean,
     torch.add: _add,
