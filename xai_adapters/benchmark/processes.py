@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import pickle
 import signal
@@ -19,6 +20,8 @@ from xai_adapters.benchmark.worker import STAGES, Stage, Worker
 from xai_adapters.errors import InvalidInputError
 
 _READY = "ready"
+# Seconds; limits may be longer than the system can wait at once.
+_LONGEST_WAIT = 60.0
 
 
 class HandOverError(InvalidInputError):
@@ -53,8 +56,7 @@ def do_in_processes(
     processes = [_Process(payload) for _ in range(min(n_processes, n_units))]
     try:
         while busy := [process for process in processes if process.is_busy(dealer)]:
-            left = [process.seconds_left(dealer) for process in busy]
-            soonest = min((seconds for seconds in left if seconds is not None), default=None)
+            soonest = min(_LONGEST_WAIT, *(process.seconds_left(dealer) for process in busy))
             heard = wait_for_any([process.connection for process in busy], soonest)
             for process in busy:
                 if process.connection in heard:
@@ -103,10 +105,10 @@ class _Process:
                 self.connection.send(unit)
         return True
 
-    def seconds_left(self, dealer: Dealer) -> float | None:
-        """How long it may take for what it is at; None while it has not begun."""
+    def seconds_left(self, dealer: Dealer) -> float:
+        """How long it may take for what it is at; without an end while it has not begun."""
         if self._stage is None:
-            return None
+            return math.inf
         return max(0.0, self._since + dealer.limit(self._stage) - time.monotonic())
 
     def hear(self, dealer: Dealer) -> bool:
@@ -132,9 +134,9 @@ class _Process:
 
     def end_if_late(self, dealer: Dealer) -> bool:
         """End it if what it is at takes longer than it may; whether it did."""
-        if self._stage is None or self.seconds_left(dealer) != 0:
-            return False
         stage = self._stage
+        if stage is None or self.seconds_left(dealer) > 0:
+            return False
         self.end()
         dealer.ended(*self._left(), stage)
         return True
