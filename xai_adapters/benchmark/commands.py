@@ -98,10 +98,8 @@ def _results(request: Request, folder: RunFolder, jobs: int | None, resume: bool
     except HandOverError as error:
         if jobs is not None:
             raise
-        warnings.warn(
-            f"{error}. Without, an explainer that does not come to an end is waited for",
-            stacklevel=1,
-        )
+        waits = "Without, an explainer that does not come to an end is waited for"
+        print(f"xai-adapters: {error}. {waits}", file=sys.stderr)
         return run(resume=True)
 
 
