@@ -182,3 +182,17 @@ def test_a_metered_module_answers_as_it_does_and_passes_gradients() -> None:
     assert taken.rows == 10
     assert taken.seconds > 0
     assert (meter.rows, meter.seconds) == (0, 0.0)
+
+
+def test_a_metered_estimator_is_still_known_to_give_probabilities() -> None:
+    """The name says so, and where it is not known every answer has to be looked at."""
+
+    class Estimator:
+        def predict_proba(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.full((len(rows), 2), 0.5)
+
+    meter = Meter()
+    counted = metered(Estimator(), meter)
+    assert counted.predict_proba.__name__ == "predict_proba"
+    assert counted.predict_proba(np.zeros((3, 1))).shape == (3, 2)
+    assert meter.rows == 3

@@ -246,6 +246,18 @@ def test_the_mean_direction_goes_with_the_proposed_categories():
     assert search.best.tolist() == [[1.0, 0.0, 0.0, 1.0]]
 
 
+def test_a_change_of_categories_alone_cannot_be_shortened():
+    schema = FeatureSchema([Continuous("x", 0), Categorical("job", "abc", (1, 2, 3))])
+    original = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    proposal = torch.tensor([[0.0, 0.2, 0.1, 5.0], [1.0, 0.2, 0.1, 5.0]])
+    search, recorder = search_of(lambda rows, points: points[:, 3] == 1, original, proposal, schema)
+    search.go_along(torch.zeros(2, 1))
+    assert search.success.all()
+    assert recorder.n_asked == {0: 1, 1: 1 + 9}
+    search.shorten()
+    assert recorder.n_asked == {0: 1, 1: 1 + 9 + 6}
+
+
 def test_where_nothing_flips_the_proposal_stays():
     schema = FeatureSchema([Continuous("x", 0, upper=1), Categorical("job", "abc", (1, 2, 3))])
     original = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 1.0, 0.0]])
