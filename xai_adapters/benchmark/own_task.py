@@ -56,6 +56,7 @@ def task_of(
         PredictorError: if the model cannot be asked about the rows.
 
     Example:
+        >>> import numpy as np
         >>> task = task_of(lambda X: np.stack((X[:, 0] < 0, X[:, 0] >= 0), 1) * 1.0, np.eye(4))
         >>> (task.kind, len(task.rows), task.class_names)
         ('tabular', 4, ('class 0', 'class 1'))
