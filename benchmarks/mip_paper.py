@@ -195,12 +195,11 @@ def figure(gallery: Gallery, n_images: int = 3, height: int = 112) -> Image.Imag
             colors = palette(DIVERGING if signed else SEQUENTIAL)
             paste(colors[color_indices(scores.double().numpy(), signed)], column, row, lower=False)
             ranks = relevance_ranks(scores[None, None], by_magnitude=False)[0].view(scores.shape)
-            low = ranks < (1 - KEPT) * scores.numel()
-            # A photograph's map is kept at a quarter of its size.
-            low = low.repeat_interleave(len(shown) // len(low), 0).repeat_interleave(
-                shown.shape[1] // low.shape[1], 1
-            )
-            paste(np.where(low.numpy()[..., None], np.uint8(RED), shown), column, row, lower=True)
+            low = (ranks < (1 - KEPT) * scores.numel()).numpy()
+            # The map of a photograph is kept smaller than it is.
+            size = shown.shape[1], shown.shape[0]
+            hidden = np.asarray(Image.fromarray(low).resize(size, Image.Resampling.NEAREST))
+            paste(np.where(hidden[..., None], np.uint8(RED), shown), column, row, lower=True)
             pen.text((column * (height + 4), row * (2 * height + 24)), name[:19], fill="black")
     return sheet
 

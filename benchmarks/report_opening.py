@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import interpolate
 
+from xai_adapters.benchmark.attribution_bench import MAP_SIDE
 from xai_adapters.benchmark.masking_curve import THRESHOLDS
 from xai_adapters.benchmark.metrics import CURVE, METRICS
 from xai_adapters.benchmark.output import write_results
@@ -53,7 +54,7 @@ def results(n_rows: int, n_explainers: int) -> Results:
         made.measurements.append(Mean(name, "masking_area", i / 20, 0.01, i / 20, i / 20, n_rows))
         values = torch.rand(len(THRESHOLDS), generator=generator).tolist()
         made.curves.append(Curve(name, CURVE, list(THRESHOLDS), values, values, values))
-        gallery.maps[name] = torch.randn(n_rows, 56, 56, generator=generator)
+        gallery.maps[name] = torch.randn(n_rows, MAP_SIDE, MAP_SIDE, generator=generator)
         gallery.signed[name] = True
     alike = torch.rand(n_explainers, n_explainers, generator=generator).tolist()
     made.agreement = [Agreement("rank correlation", "Made up.", names, alike)]

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from xai_adapters.benchmark.attribution_bench import MAP_SIDE
 from xai_adapters.benchmark.axiom_table import read_axioms
 from xai_adapters.benchmark.gallery import arrow_figure, color_indices, data_uri, palette
 from xai_adapters.benchmark.output import write_results
@@ -197,7 +198,7 @@ def test_a_hundred_photographs_keep_the_report_small(results: Results) -> None:
     coarse = torch.rand(100, 3, 28, 28, generator=generator)
     results.gallery = Gallery(interpolate(coarse, size=(224, 224)), ["a dog"] * 100)
     for i in range(20):
-        results.gallery.maps[f"e{i}"] = torch.randn(100, 56, 56, generator=generator)
+        results.gallery.maps[f"e{i}"] = torch.randn(100, MAP_SIDE, MAP_SIDE, generator=generator)
         results.gallery.signed[f"e{i}"] = True
     assert len(render(results).encode()) < 15e6
 

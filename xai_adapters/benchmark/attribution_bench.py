@@ -22,7 +22,7 @@ from xai_adapters.registry import CounterfactualExplainer, ExplainerEntry, Subje
 LIME = "lime_tabular"
 _GALLERY_ROWS = {"image": 100, "tabular": 200}
 # Maps of photographs are shown in as many steps as can be told apart, which keeps a report small.
-_MAP_SIDE = 56
+MAP_SIDE = 48
 
 
 class AttributionBench(Bench):
@@ -126,6 +126,6 @@ class AttributionBench(Bench):
 
 def _shown(maps: Tensor) -> Tensor:
     """Maps (n, height, width) of photographs in fewer pixels; others as they are."""
-    if maps.ndim < 3 or max(maps.shape[1:]) <= 2 * _MAP_SIDE:
+    if maps.ndim < 3 or max(maps.shape[1:]) <= 2 * MAP_SIDE:
         return maps
-    return adaptive_avg_pool2d(maps[:, None], _MAP_SIDE)[:, 0]
+    return adaptive_avg_pool2d(maps[:, None], MAP_SIDE)[:, 0]
