@@ -73,8 +73,14 @@ class MeteredEstimator:
         """What the estimator has; its methods that answer are counted."""
         if name.startswith("__") or name == "estimator":
             raise AttributeError(name)
-        found = getattr(self.estimator, name)
-        if name not in ("predict_proba", "predict"):
-            return found
-        # A method that is called predict_proba is known to give probabilities.
-        return update_wrapper(partial(self.meter.ask, found), found)
+        return asked_through(self.meter.ask, name, getattr(self.estimator, name))
+
+
+def asked_through(ask: Callable[[Any, Any], Any], name: str, found: Any) -> Any:
+    """What an estimator has by a name; a method that answers rows is asked as `ask(found, rows)`.
+
+    It keeps its name: a method that is called predict_proba is known to give probabilities.
+    """
+    if name not in ("predict_proba", "predict"):
+        return found
+    return update_wrapper(partial(ask, found), found)

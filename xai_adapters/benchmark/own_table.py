@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xai_adapters.benchmark.meter import asked_through
 from xai_adapters.benchmark.own_schema import schema_of_numbers, schema_of_text
 from xai_adapters.core import feature_forms
 from xai_adapters.core.features import FeatureSchema
@@ -93,8 +93,7 @@ class FrameModel:
         """What the model has; its methods that answer are given DataFrames."""
         if name.startswith("__") or name in ("model", "schema"):
             raise AttributeError(name)
-        found = getattr(self.model, name)
-        return partial(self._ask, found) if name in ("predict_proba", "predict") else found
+        return asked_through(self._ask, name, getattr(self.model, name))
 
     def __call__(self, rows: NDArray[Any]) -> Any:
         """What a function says of rows."""
