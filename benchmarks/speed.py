@@ -6,8 +6,9 @@
 The first form times, in turns and in one process, a step of the search and the bare forward and
 backward pass of the same model, with the gradient with respect to its input, on as many points in
 blocks of the same size. It prints the median of the ratio, with its 95 % bootstrap interval, for
-uniform draws, most of which only go forth on a processor, and for adversarial ones, which all go
-both ways and for which no bound is set; and the ratio of the most memory that either holds. Times
+tilted and uniform draws, most of which only go forth on a processor, and for adversarial ones,
+which all go both ways and for which no bound is set; and the ratio of the most memory that either
+holds. Times
 are the processor's, which a busy machine disturbs less than the clock on the wall. The second form
 compares what the authors' settings and the default ones reach on a task's images. Either exits
 with 1 where a bound is not kept.
@@ -41,10 +42,12 @@ from xai_adapters.benchmark.statistics import bootstrap_interval
 from xai_adapters.benchmark.tasks import load_task
 
 AUTHORS = {
-    "optimizer": "adam", "step_size": 1e-2, "schedule": "constant", "n_steps": 500, "n_draws": 32,
-    "tolerance": 0,
+    "draws": "uniform", "optimizer": "adam", "step_size": 1e-2, "schedule": "constant",
+    "n_steps": 500, "n_draws": 32, "tolerance": 0,
 }  # fmt: skip
 MEMORY_BOUND = 1.15
+# Of the time a row takes with the authors' settings.
+SHARE_BOUND = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -164,13 +167,13 @@ def cost(names: list[str], steps: int) -> bool:
     kept = True
     for name in names:
         case = CASES[name]
-        for draws in ("uniform", "adversarial"):
+        for draws in ("tilted", "uniform", "adversarial"):
             of_steps = ratios(case, steps, draws)
             # Medians of resamples: a step that was interrupted says nothing.
             picked = np.random.default_rng(0).integers(len(of_steps), size=(1000, len(of_steps)))
             low, high = np.quantile(np.median(of_steps[picked], axis=1), [0.025, 0.975])
             ratio, memory = float(np.median(of_steps)), memory_ratio(case, draws)
-            bound = case.bound if draws == "uniform" else None
+            bound = None if draws == "adversarial" else case.bound
             kept &= bound is None or (ratio <= bound and memory <= MEMORY_BOUND)
             shown.add_row(
                 name, f"{case.n_rows} x {case.n_draws}", draws, f"{ratio:.3f}",
@@ -185,22 +188,27 @@ def reach(name: str, n_rows: int) -> bool:
     task = load_task(name, limit=n_rows)
     shown = Table("settings", "steps", "objective", "violation rate", "mean width", "s/row")
     found: dict[str, Box] = {}
+    taken: list[float] = []
     for label, settings in (("the authors'", AUTHORS), ("default", {})):
         start = time.process_time()
+        InvariantBox(**settings).solve(task.model, task.rows)
+        taken.append((time.process_time() - start) / n_rows)
+        # The same boxes, looked at more closely.
         box = InvariantBox(n_check_draws=2000, **settings).solve(task.model, task.rows)
-        seconds = (time.process_time() - start) / n_rows
         found[label] = box
         shown.add_row(
             label, str(int(box.n_steps.max())), f"{box.objective.mean():.4f}",
-            f"{box.violation_rate.mean():.4f}", f"{box.width.mean():.4f}", f"{seconds:.2f}",
+            f"{box.violation_rate.mean():.4f}", f"{box.width.mean():.4f}", f"{taken[-1]:.3f}",
         )  # fmt: skip
     Console().print(f"{task.description}, {n_rows} images")
     Console().print(shown)
     more = (found["default"].objective - found["the authors'"].objective).double().numpy()
     low, high = bootstrap_interval(more)
     print(f"the default objective is higher by {more.mean():.4f} ({low:.4f} to {high:.4f})")
+    print(f"it takes {taken[1] / taken[0]:.2f} of the time")
     rates = [found[label].violation_rate.mean() for label in ("default", "the authors'")]
-    return bool(high >= 0 and rates[0] <= rates[1] + 1e-3)
+    is_as_good = bool(high >= 0 and rates[0] <= rates[1] + 1e-3)
+    return is_as_good and taken[1] <= SHARE_BOUND * taken[0]
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 
 from xai_adapters.errors import InvalidInputError
 
-DrawsName = Literal["uniform", "antithetic", "sobol", "corners", "graded", "adversarial"]
+SharedDrawsName = Literal["uniform", "antithetic", "sobol", "corners", "graded", "adversarial"]
+DrawsName = Literal[SharedDrawsName, "tilted"]
 # torch has no direction numbers beyond.
 _MOST_SOBOL_FEATURES = torch.quasirandom.SobolEngine.MAXDIM
 
@@ -23,7 +24,7 @@ def check_draws(name: str) -> None:
         )
 
 
-def box_draws(name: DrawsName, n: int, like: Tensor, seed: int) -> Callable[[], Tensor]:
+def box_draws(name: SharedDrawsName, n: int, like: Tensor, seed: int) -> Callable[[], Tensor]:
     """A function that gives n new draws (n, ...) from [0, 1]^d each time it is called.
 
     The rows share them, so that a row's result does not depend on its neighbours.

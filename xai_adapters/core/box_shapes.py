@@ -62,6 +62,11 @@ class BoxShape:
         lower, upper = self.ends(rows, width)
         return torch.lerp(lower[:, None], upper[:, None], draws)
 
+    def reach(self, rows: Tensor, width: Tensor) -> Tensor:
+        """How far points (a, ...) go while a feature's draw goes from 0 to 1, and which way."""
+        lower, upper = self.ends(rows, width)
+        return upper - lower
+
     def corner(self, rows: Tensor, pull: Tensor) -> Tensor:
         """The draws (a, m, ...) in {0, 1} whose points lie farthest along slopes (a, m, ...)."""
         return (pull > 0).to(pull.dtype)
@@ -108,14 +113,18 @@ class DirectedShape(BoxShape):
     def points(self, rows: Tensor, width: Tensor, draws: Tensor) -> Tensor:
         """Points (a, m, ...) at the shares `draws` of the way to the end nearer the baseline."""
         # Not one fused operation, whose rounding could lead beyond the ends.
-        return self.x[rows][:, None] + (width[:, 0] * self.way[rows])[:, None] * draws
+        return self.x[rows][:, None] + self.reach(rows, width)[:, None] * draws
+
+    def reach(self, rows: Tensor, width: Tensor) -> Tensor:
+        """The way from x to the end that is nearer the baseline."""
+        return width[:, 0] * self.way[rows]
 
     def corner(self, rows: Tensor, pull: Tensor) -> Tensor:
         """As of any box, counted from x towards the baseline."""
         return super().corner(rows, pull * self.way[rows][:, None])
 
     def _free_ends(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        step = width[:, 0] * self.way[rows]
+        step = self.reach(rows, width)
         return self.x[rows] + step.clamp(max=0), self.x[rows] + step.clamp(min=0)
 
 

@@ -102,6 +102,8 @@ class ExpectedHinge:
         draws: Tensor,
         slope: Tensor | None = None,
         *,
+        weight: Tensor | None = None,
+        pulls: Tensor | None = None,
         sharpen: bool = False,
     ) -> Estimate:
         """Estimate the hinge, and on the way its derivative.
@@ -112,6 +114,9 @@ class ExpectedHinge:
             draws: (M, ...) of u in [0, 1]^d, shared by the rows; or (a, M, ...), each its own.
             slope: if given, an (a, s, ...) tensor that is overwritten by the derivative of the
                 mean hinge with respect to `width`.
+            weight: (a, M) what each draw counts; by default 1 / M.
+            pulls: if given with a slope, an (a, p, ...) tensor that is overwritten by the weighted
+                slopes with respect to the points, of draw m summed into m modulo p.
             sharpen: attack: `draws` are corners of each row's box, and each is overwritten by the
                 one that its slope points to. They take turns with the other classes, likeliest
                 first, each looking at its own class alone, and the hinge is the sum over classes
@@ -126,11 +131,14 @@ class ExpectedHinge:
         n_draws = draws.shape[0 if shared else 1]
         hinge, violations = width.new_zeros(len(rows)), width.new_zeros(len(rows))
         undefined = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        weight, rivals = width.new_full((n_draws,), 1 / n_draws), None
+        if weight is None:
+            weight = width.new_full((1, n_draws), 1 / n_draws).expand(len(rows), -1)
+        rivals = None
         if sharpen:
             weight, rivals = self._matched(rows, weight)
-        if slope is not None:
-            slope.zero_()
+        for total in (slope, pulls):
+            if total is not None:
+                total.zero_()
         for block, some in self._blocks(len(rows), n_draws):
             u = draws[some] if shared else draws[block, some]
             leaf = width[block].detach().requires_grad_(slope is not None)
@@ -147,7 +155,7 @@ class ExpectedHinge:
             undefined[block] |= excess.isnan().any(dim=1)
             excess = excess.nan_to_num(1.0)
             violates = excess > 0
-            counts = violates * weight[some]
+            counts = violates * weight[block, some]
             hinge[block] += (excess * counts).sum(dim=1)
             violations[block] += violates.sum(dim=1)
             if slope is None:
@@ -157,8 +165,12 @@ class ExpectedHinge:
                 lost = lost.view(violates.shape)
                 needed = lost if sharpen else lost & violates
                 self.unsloped[rows[block]] |= needed.any(dim=1)
-            (moved,) = torch.autograd.grad(placed, leaf, pull * _like(counts, pull))
+            counted = pull * _like(counts, pull)
+            (moved,) = torch.autograd.grad(placed, leaf, counted)
             slope[block] += moved
+            if pulls is not None:
+                part = torch.arange(n_draws, device=rows.device)[some] % pulls.shape[1]
+                pulls[block].index_add_(1, part, counted)
             if sharpen:
                 worst = self._shape.corner(rows[block], pull)
                 draws[block, some] = torch.where(pull == 0, u, worst)
@@ -232,14 +244,14 @@ class ExpectedHinge:
         return excess.sum(dim=1) if self._over_classes == "sum" else excess.mean(dim=1)
 
     def _matched(self, rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """What each corner's hinge counts (M,), and the class (a, M) that it attacks."""
-        n_draws = len(weight)
+        """What each corner's hinge counts (a, M), and the class (a, M) that it attacks."""
+        n_draws = weight.shape[1]
         n_rivals = min(n_draws, self._rivals.shape[1])
         number = torch.arange(n_draws, device=rows.device) % n_rivals
         if self._over_classes != "max":
             n_same = n_draws // n_rivals + (number < n_draws % n_rivals)
             n_terms = self.decision.n_classes if self._over_classes == "mean" else 1
-            weight = 1 / (n_same * n_terms).to(weight.dtype)
+            weight = (1 / (n_same * n_terms).to(weight.dtype)).expand_as(weight)
         return weight, self._rivals[rows][:, number]
 
 

@@ -186,7 +186,7 @@ def _boxes(subject: Subject, *, baseline: float | None = None, **settings: Any) 
     """
     network, tied = subject.network(), None
     image = subject.background[0]
-    settings["n_draws"] = min(96, max(8, _DRAWN // image.numel()))
+    settings["n_draws"] = min(32, max(8, _DRAWN // image.numel()))
     if image.numel() >= _PHOTOGRAPH:
         settings = {"n_steps": 100, "n_check_draws": 8, **settings}
         tied = patches(image, image[0].numel())[None]

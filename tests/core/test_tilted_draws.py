@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_matrices import matrices
+from torch import Generator
+
+from xai_adapters import InvariantBox
+from xai_adapters.core.box_draws import box_draws
+from xai_adapters.core.box_shapes import box_shape
+from xai_adapters.core.decision import Decision
+from xai_adapters.core.expected_hinge import ExpectedHinge
+from xai_adapters.core.tilted_draws import TiltedDraws
+from xai_adapters.errors import PredictorError
+
+N_FEATURES = 3
+OFFSET = torch.tensor([0.5, 0.25, 0.0, 0.125], dtype=torch.float64)
+WEIGHTS = matrices(N_FEATURES, 4)
+ROWS = matrices(2, N_FEATURES)
+
+
+def tilted(model, rows, n, *, shape="symmetric", bounds=None, seed=0):
+    decision = Decision(model, rows, output="logits")
+    of = box_shape(shape, rows, bounds, 0.5 if shape == "directed" else None)
+    return TiltedDraws(decision, of, torch.arange(len(rows)), n, seed), decision
+
+
+def plain_draw(u, a):
+    """The u-quantile of the density a exp(a t) / (exp(a) - 1) on [0, 1], and that density there."""
+    t = math.log(1 + u * (math.exp(a) - 1)) / a
+    return t, a * math.exp(a * t) / (math.exp(a) - 1)
+
+
+@settings(max_examples=20)
+@given(WEIGHTS, ROWS, st.integers(1, 11), st.integers(0, 3))
+def test_draws_and_weights_are_those_of_the_mixture_written_plainly(weights, rows, n, seed):
+    draw, decision = tilted(lambda x: x @ weights + OFFSET, rows, n, seed=seed)
+    width = torch.tensor([[[0.5, 1.0, 2.0]], [[1.0, 0.25, 1.0]]], dtype=torch.float64)
+    found, weight = draw.draw(torch.arange(2), width)
+    shared = torch.empty(n, N_FEATURES, dtype=torch.float64)
+    shared.uniform_(generator=Generator().manual_seed(seed))
+    for row in range(2):
+        c = int(decision.target[row])
+        rivals = sorted((j for j in range(4) if j != c), key=lambda j: -decision.outputs[row, j])
+        tilts = []
+        for j in rivals:
+            slope = [float((weights[i, j] - weights[i, c]) * width[row, 0, i]) for i in range(3)]
+            length = math.hypot(*slope) or 1.0
+            # Two standard deviations of sum_i slope_i u_i.
+            tilt = [2 * math.sqrt(12) * s / length for s in slope]
+            tilts.append([a if abs(a) > 1e-6 else 1e-6 for a in tilt])
+        for m in range(n):
+            part = m % 4
+            wanted = list(shared[m].tolist())
+            if part:
+                wanted = [plain_draw(u, a)[0] for u, a in zip(wanted, tilts[part - 1], strict=True)]
+            assert found[row, m].tolist() == pytest.approx(wanted, abs=1e-8)
+            mixed = 0.0
+            for other in range(n):
+                of = 1.0
+                if other % 4:
+                    for t, a in zip(found[row, m].tolist(), tilts[other % 4 - 1], strict=True):
+                        of *= a * math.exp(a * t) / (math.exp(a) - 1)
+                mixed += of
+            assert weight[row, m].item() == pytest.approx(1 / mixed, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["symmetric", "asymmetric", "directed", "masked"])
+def test_weighted_means_are_those_of_uniform_draws(shape):
+    generator = Generator().manual_seed(1)
+    first = torch.randn(6, 8, generator=generator)
+    second = torch.randn(8, 3, generator=generator)
+    rows = torch.randn(3, 6, generator=generator)
+    decision = Decision(lambda x: (x @ first).relu() @ second, rows, output="logits")
+    baseline = None if shape in ("symmetric", "asymmetric") else -0.5
+    of = box_shape(shape, rows, (-1.5, 1.5), baseline)
+    every = torch.arange(3)
+    width = torch.full((3, of.n_sides, 6), 0.5)
+    hinge, draw = ExpectedHinge(decision, shape=of), TiltedDraws(decision, of, every, 64, seed=0)
+    slope = torch.empty_like(width)
+    hinges, slopes = [], []
+    for _ in range(400):
+        draws, weight = draw.draw(every, width)
+        found = hinge.estimate(every, width, draws, slope, weight=weight, pulls=draw.pulls)
+        hinges.append(found.hinge.clone())
+        slopes.append(slope.clone())
+    uniform = box_draws("uniform", 200_000, rows, 3)()
+    wanted = hinge.estimate(every, width, uniform, slope)
+    assert (wanted.hinge > 1e-3).any()
+    for seen, expected in ((hinges, wanted.hinge), (slopes, slope)):
+        many = torch.stack(seen)
+        # Five standard errors, and what the uniform draws miss themselves.
+        error = 5 * many.std(dim=0) / len(many) ** 0.5 + 2e-3
+        assert ((many.mean(dim=0) - expected).abs() < error).all()
+
+
+def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
+    x = torch.full((1, 20), 0.5)
+    decision = Decision(lambda x: torch.stack((x.sum(dim=1), 0 * x[:, 0]), dim=1), x)
+    of, every, width = (
+        box_shape("symmetric", x, None, None),
+        torch.arange(1),
+        torch.full((1, 1, 20), 1.6),
+    )
+    hinge, draw = ExpectedHinge(decision, shape=of), TiltedDraws(decision, of, every, 32, seed=0)
+    uniform, slope = box_draws("uniform", 32, x, 0), torch.empty_like(width)
+    spread = {}
+    for name in ("uniform", "tilted"):
+        slopes = []
+        for _ in range(200):
+            draws, weight = draw.draw(every, width) if name == "tilted" else (uniform(), None)
+            hinge.estimate(every, width, draws, slope, weight=weight)
+            slopes.append(slope.clone())
+        spread[name] = torch.stack(slopes).var(dim=0).mean().item()
+    assert spread["tilted"] < spread["uniform"] / 3
+
+
+@pytest.mark.parametrize("rise", [0.0, 0.1])
+def test_they_turn_towards_what_left_the_class(rise):
+    # At the row feature 1 is flat; the class is lost where it is large.
+    def model(x):
+        return torch.stack((1 + rise * x[:, 0], 5 * (x[:, 1] - 0.5).relu()), dim=1)
+
+    draw, decision = tilted(model, torch.zeros(1, 2), 40)
+    every, width = torch.arange(1), torch.ones(1, 1, 2)
+    hinge, slope = ExpectedHinge(decision), torch.empty_like(width)
+    before = draw.draw(every, width)[0][0, 1::2].mean(dim=0)
+    for _ in range(40):
+        draws, weight = draw.draw(every, width)
+        hinge.estimate(every, width, draws, slope, weight=weight, pulls=draw.pulls)
+    after = draw.draw(every, width)[0][0, 1::2].mean(dim=0)
+    assert before[1] == pytest.approx(0.5, abs=0.25)
+    assert after[1] > 0.75
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_draws_uniform():
+    def model(x):
+        return torch.stack((x[:, 0].abs().sqrt() + 0.5, 0 * x[:, 0]), dim=1)
+
+    draw, _ = tilted(model, torch.zeros(1, 2), 8)
+    draws, weight = draw.draw(torch.arange(1), torch.ones(1, 1, 2))
+    assert draws.isfinite().all()
+    torch.testing.assert_close(weight, torch.full((1, 8), 1 / 8))
+
+
+def test_a_model_without_a_gradient_is_named():
+    with pytest.raises(PredictorError, match="no gradient with respect to the rows"):
+        tilted(lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1).detach(), torch.ones(1, 2), 4)
+
+
+def test_a_box_of_one_draw_is_found_too():
+    rows = torch.tensor([[0.5, 0.5]])
+    box = InvariantBox(n_draws=1).solve(lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1), rows)
+    assert box.width[0, 0] < box.width[0, 1]

@@ -1,0 +1,125 @@
+"""Draws that lean towards where a box leaves its class, weighted so that means stay the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import normalize
+
+from xai_adapters.core.box_shapes import BoxShape
+from xai_adapters.core.decision import Decision, input_slope
+
+# So many classes have draws of their own that lean towards them.
+_MOST_CLASSES = 3
+# How far a tilted draw leans, in standard deviations of what a linear model makes of uniform ones.
+_LEAN = 2.0
+# What a direction keeps of itself in a step.
+_MEMORY = 0.9
+# Of a feature's exponent: beyond the first nearly all draws are at one end, and at 0 the density's
+# inverse is 0 / 0.
+_MOST, _LEAST = 10.0, 1e-6
+
+
+class TiltedDraws:
+    """Importance sampling of the points that leave the class (Owen and Zhou 2000).
+
+    Of uniform draws from a good box hardly one in a hundred leaves the class, and only those tell
+    anything. Here one draw in four is uniform and the others lean each towards one of the three
+    likeliest other classes: their density in feature i is proportional to exp(a_i u_i), with a
+    along the slope of that class's lead over the target, times the box's side. A draw counts 1 / q
+    for the density q of the mixture, so that weighted means are those of uniform draws, and none
+    counts more than four times what it would among uniform ones. Slopes are first those at the
+    row, then those of the points that left the class.
+
+    Rows share the uniform numbers that their draws are made of, and nothing else.
+
+    Args:
+        decision: of the model at the rows.
+        shape: of the boxes.
+        rows: (a,) numbers of the rows.
+        n: M, draws of a row in each step.
+        seed: of the draws.
+
+    Attributes:
+        pulls: (a, p, ...) room for the slopes of the hinge at the last draws, of draw m summed into
+            part m modulo p of the mixture, of which part 0 is uniform. The next draws lean there.
+
+    Raises:
+        PredictorError: if the model has no gradient.
+
+    Example:
+        >>> from xai_adapters.core.box_shapes import BoxShape
+        >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
+        >>> x, rows = torch.ones(1, 2), torch.tensor([0])
+        >>> tilted = TiltedDraws(Decision(model, x), BoxShape(x), rows, n=1000, seed=0)
+        >>> draws, weight = tilted.draw(rows, torch.full((1, 1, 2), 2.0))
+        >>> [round(u, 1) for u in draws.mean(dim=(0, 1)).tolist()]  # class 1 is where x_0 < 0
+        [0.3, 0.5]
+        >>> round((weight[..., None] * draws).sum(dim=1)[0, 0].item(), 1)
+        0.5
+    """
+
+    def __init__(
+        self, decision: Decision, shape: BoxShape, rows: Tensor, n: int, seed: int
+    ) -> None:
+        rivals = decision.rivals(rows, _MOST_CLASSES)
+        self._n, self._shape = n, shape
+        self._generator = Generator(shape.x.device).manual_seed(seed)
+        n_parts = rivals.shape[1] + 1
+        self.pulls = shape.x.new_zeros(len(rows), n_parts, *shape.x.shape[1:])
+        self._slopes = torch.empty_like(self.pulls[:, 1:].flatten(2))
+        blocks = torch.arange(len(rows), device=rows.device).split(decision.batch_size or len(rows))
+        for block in blocks if len(rows) else ():
+            for part, rival in enumerate(rivals[block].unbind(dim=1)):
+                self._slopes[block, part] = _slope(decision, rows[block], rival).to(shape.x.dtype)
+
+    def draw(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """New draws (a, M, ...) for boxes of widths (a, s, ...), and their weights (a, M).
+
+        The weights are about 1 / M on average; their sum varies.
+        """
+        n_parts, x = self.pulls.shape[1], self._shape.x
+        reach = self._shape.reach(rows, width).flatten(1)[:, None]
+        self._learn(reach)
+        # The standard deviation of one u_i is 1 / sqrt(12).
+        tilt = normalize(self._slopes * reach, dim=2) * (_LEAN * 12**0.5)
+        tilt = tilt.clamp_(-_MOST, _MOST)
+        tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
+        shared = x.new_empty(self._n, tilt.shape[2]).uniform_(generator=self._generator)
+        draws = shared.expand(len(rows), -1, -1).clone()
+        growth = tilt.expm1()
+        for part in range(1, n_parts):
+            of_part = slice(part, None, n_parts)
+            # The inverse of the distribution function.
+            tilted = (shared[of_part] * growth[:, part - 1, None]).log1p_()
+            draws[:, of_part] = tilted.div_(tilt[:, part - 1, None]).clamp_(0, 1)
+        # The density of each part at each draw; of many features the logarithms add up, in 64 bits.
+        norm = (growth.double() / tilt).log().sum(dim=2).to(x.dtype)
+        density = (draws @ tilt.mT - norm[:, None]).exp()
+        share = torch.tensor([len(range(part, self._n, n_parts)) for part in range(n_parts)]).to(x)
+        mixed = share[0] + density @ share[1:]
+        return draws.view(len(rows), self._n, *x.shape[1:]), 1 / mixed
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop the rows that are not among `kept` (a,)."""
+        self._slopes, self.pulls = self._slopes[kept], self.pulls[kept]
+
+    def _learn(self, reach: Tensor) -> None:
+        """Turn towards what the last draws found; lengths are of draws, not in features' units."""
+        found = self.pulls[:, 1:].flatten(2)
+        kept, new = (
+            (slopes / (slopes * reach).norm(dim=2, keepdim=True)).nan_to_num(0, 0, 0)
+            for slopes in (self._slopes, found)
+        )
+        turned = kept.lerp(new, 1 - _MEMORY)
+        self._slopes = turned.where(found.any(dim=2, keepdim=True), self._slopes)
+
+
+def _slope(decision: Decision, rows: Tensor, rival: Tensor) -> Tensor:
+    """The direction (a, d) in which rivals (a,) gain on the target at the rows."""
+    with torch.enable_grad():
+        points = decision.x[rows].requires_grad_()
+        scores = decision.scores(points, rows)
+        lead = scores.gather(1, rival[:, None]) - scores.gather(1, decision.target[rows, None])
+    slope = input_slope(lead, points, "the search for a box follows; FIMAP needs none")
+    return slope.nan_to_num(0, 0, 0).flatten(1)
