@@ -92,7 +92,7 @@ def _benchmark_command(typer: Any) -> Any:
         ] = None,
         config: Annotated[
             Path | None,
-            typer.Option(help="TOML file that describes the run; flags go before what it says."),
+            typer.Option(help="TOML or YAML file that describes the run; flags go before what it says."),
         ] = None,
         resume: Annotated[
             Path | None, typer.Option(help="Go on with the unfinished run in this folder.")

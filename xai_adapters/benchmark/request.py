@@ -72,26 +72,31 @@ class Request:
         wanted = {field.name: str(field.type) for field in dataclasses.fields(cls)}
         found: dict[str, Any] = {}
         for key, value in facts.items():
-            name = key.replace("-", "_")
+            name = str(key).replace("-", "_")
             if name not in wanted:
-                raise UnknownNameError(f"setting in {source}", key, wanted)
+                raise UnknownNameError(f"setting in {source}", str(key), wanted)
             found[name] = _of_type(value, wanted[name], f"{key} in {source}")
         return cls(**found)
 
     @classmethod
     def read(cls, path: Path) -> Request:
-        """A request from a TOML file; paths in it are relative to the current folder.
+        """A request from a TOML or YAML file; paths in it are relative to the current folder.
 
         Raises:
-            InvalidInputError: if there is no such file, or it is not TOML.
+            InvalidInputError: if there is no such file, or it is neither.
         """
-        tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli", "benchmark")
+        if path.suffix not in _READERS:
+            raise InvalidInputError(
+                f"a run is described by a {', '.join(_READERS)} file; '{path}' is none"
+            )
         try:
-            facts = tomllib.loads(path.read_text(encoding="utf-8"))
+            facts = _READERS[path.suffix](path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidInputError(f"cannot read '{path}': {error.strerror}") from error
         except ValueError as error:
-            raise InvalidInputError(f"'{path}' is not TOML: {error}") from error
+            raise InvalidInputError(f"'{path}': {error}") from error
+        if not isinstance(facts, dict):
+            raise InvalidInputError(f"'{path}' holds no settings; 'task: digits' would be one")
         return cls.of(facts, str(path))
 
     def overridden(self, flags: Mapping[str, Any]) -> Request:
@@ -167,6 +172,25 @@ class Request:
         if not isinstance(made, Task):
             raise InvalidInputError(f"'{self.task}' returned a {type(made).__name__}, not a Task")
         return replace(made, rows=made.rows[: self.limit])
+
+
+def _of_toml(text: str) -> Any:
+    tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli", "benchmark")
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise InvalidInputError(f"this is not TOML: {error}") from error
+
+
+def _of_yaml(text: str) -> Any:
+    yaml = require("yaml", "benchmark")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"this is not YAML: {error}") from error
+
+
+_READERS = {".toml": _of_toml, ".yaml": _of_yaml, ".yml": _of_yaml}
 
 
 def _of_type(value: Any, wanted: str, what: str) -> Any:
