@@ -134,11 +134,19 @@ def no_model() -> None:
 
 
 NUMBER = 3
+
+
+class NeedsWeights:
+    def __init__(self, weights: str) -> None:
+        self.weights = weights
+
+
 BAD_MODELS = {
     "module": ("nowhere:model", "No module named 'nowhere'"),
     "attribute": ("mine:POSITIV", "Did you mean 'POSITIVE'"),
     "no model": ("mine:NUMBER", "is a int"),
-    "raises": ("mine:no_model", "FileNotFoundError: weights.pt"),
+    "raises": ("mine:no_model", r"FileNotFoundError: weights.pt \(test_own_task.py, line \d+\)"),
+    "class": ("mine:NeedsWeights", "made no model: TypeError: .*'weights'"),
     "form": (":POSITIVE", "module:attribute"),
 }
 
@@ -148,6 +156,33 @@ def test_a_bad_model_is_told_with_what_is_wrong(name: str) -> None:
     reference, told = BAD_MODELS[name]
     with pytest.raises(XaiAdaptersError, match=told):
         model_of(reference)
+
+
+def says_one_class(X: np.ndarray) -> np.ndarray:
+    return np.eye(2)[np.zeros(len(X), dtype=int)]
+
+
+def test_a_function_of_rows_is_itself_a_model(tmp_path: Path) -> None:
+    assert model_of("mine:says_one_class") is says_one_class
+    assert isinstance(model_of(f"{toys.MODULE}:bright"), toys.Bright)
+
+
+BROKEN = {
+    "def (": r"SyntaxError: .*\(broken.py, line 2\)",
+    "1 / 0": r"ZeroDivisionError: division by zero \(broken.py, line 2\)",
+    "raise ValueError('no')": r"ValueError: no \(broken.py, line 2\)",
+    "import no_such_module": "No module named 'no_such_module'",
+}
+
+
+@pytest.mark.parametrize("code", BROKEN)
+def test_a_module_that_cannot_be_imported_is_told_with_the_line(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(f"# mine\n{code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(XaiAdaptersError, match=f"cannot import 'broken:model': {BROKEN[code]}"):
+        model_of("broken:model")
 
 
 @pytest.mark.parametrize(

@@ -119,23 +119,24 @@ def test_processes_give_the_same_numbers_and_one_that_dies_takes_no_other_with_i
     results = run_benchmark(toys.task(), every, jobs=2, **SEEDS)
     found = numbers(results)
     assert found["runs"].pop()[1] == "error"
-    assert "exit code 7" in results.explainers[-1].reason
+    reason = f"its process ended with exit code 7 (rows 0 to {toys.N_ROWS - 1}) (seed 3)"
+    assert results.explainers[-1].reason == reason
     found["asked"].pop()
     assert found == uninterrupted
 
 
 def test_one_that_hangs_is_ended_and_the_others_go_on() -> None:
     names = [toys.EXPLAINERS[2], f"{toys.MODULE}:stuck", f"{toys.MODULE}:never_made"]
-    results = run_benchmark(toys.task(), names, jobs=3, time_limit=2, fit_limit=2)
+    results = run_benchmark(toys.task(), names, jobs=3, time_limit=5, fit_limit=5)
     whole, stuck, never_made = results.explainers
     assert (whole.status, whole.n_rows, whole.reason) == ("ok", toys.N_ROWS, "")
     assert (stuck.status, stuck.n_rows) == ("ok", 4)
     assert stuck.reason == (
-        "took longer than 2 s to explain rows 4 to 5, and was ended; 4 of 7 rows are explained"
+        "took longer than 5 s to explain rows 4 to 5, and was ended; 4 of 7 rows are explained"
     )
     assert results.measurement("stuck", "masking_area").n == 4
     assert (never_made.status, never_made.n_rows) == ("error", 0)
-    assert never_made.reason == "took longer than 2 s to fit, and was ended"
+    assert never_made.reason == "took longer than 5 s to fit, and was ended"
 
 
 def test_rows_and_seeds_have_random_numbers_of_their_own() -> None:
@@ -372,4 +373,27 @@ def test_one_that_fails_with_its_second_seed_is_not_compared_with_its_first() ->
     entry = ExplainerEntry("unlucky", "", unlucky, block_size=2)
     (run,) = run_benchmark(task, [entry], n_seeds=2).explainers
     assert (run.status, run.n_rows) == ("error", 2)
-    assert run.reason == "RuntimeError: bad luck (rows 2 to 3)"
+    assert run.reason == "RuntimeError: bad luck (rows 2 to 3) (seed 1)"
+
+
+def test_one_that_hangs_with_its_second_seed_is_an_error_but_its_first_seeds_rows_are_kept() -> None:
+    name = f"{toys.MODULE}:hanging_with_seed_1"
+    results = run_benchmark(toys.task(), [name], n_seeds=2, jobs=1, time_limit=1)
+    (run,) = results.explainers
+    assert (run.status, run.n_rows) == ("error", toys.N_ROWS)
+    assert run.reason == "took longer than 1 s to explain rows 0 to 6, and was ended (seed 1)"
+    assert results.measurements == []
+    assert {line["row"] for line in results.rows} == set(range(toys.N_ROWS))
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_first_block_is_done_however_late_it_is(tmp_path: Path) -> None:
+    with interrupted_at(2, before=False), pytest.raises(KeyboardInterrupt):
+        run_benchmark(toys.task(), toys.EXPLAINERS[1:2], folder=tmp_path)
+    first = min((tmp_path / "unfinished").rglob("*.safetensors"))
+    first.write_text("damaged")
+    (run,) = run_benchmark(
+        toys.task(), toys.EXPLAINERS[1:2], folder=tmp_path, resume=True, time_limit=1e-9
+    ).explainers
+    assert (run.status, run.n_rows) == ("ok", 6)
+    assert run.reason == "stopped after 1e-09 s; 6 of 7 rows are explained"

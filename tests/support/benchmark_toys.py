@@ -115,6 +115,17 @@ def hanging(subject: Subject) -> Explainer:
     return FunctionExplainer(explain)
 
 
+def hanging_with_seed_1(subject: Subject) -> Explainer:
+    """Explains rows when it is made with seed 0 only."""
+
+    def explain(rows: Tensor, target: Tensor) -> Tensor:
+        if subject.seed == 1:
+            time.sleep(3600)
+        return rows
+
+    return FunctionExplainer(explain)
+
+
 def never_made(subject: Subject) -> Explainer:
     """Never comes to an end with its fit."""
     time.sleep(3600)

@@ -24,13 +24,15 @@ def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) 
     for name, entry in bench.entries.items():
         run = bench.described(entry)
         results.explainers.append(run)
-        own = [lane for lane in dealer.lanes if lane.explainer == name]
-        found = [_finished(each, store) for each in own]
+        lanes = [lane for lane in dealer.lanes if lane.explainer == name]
         if name in dealer.failures:
             run.status, run.reason = dealer.failures[name]
-        if not all(found):
+        finished = [(lane, blocks) for lane in lanes if (blocks := _finished(lane, store))]
+        # One that fails with a seed is not compared, but its rows with the others are kept.
+        if not finished:
             continue
-        ends = [lane.blocks[len(blocks) - 1].end for lane, blocks in zip(own, found, strict=True)]
+        own, found = zip(*finished, strict=True)
+        ends = [lane.blocks[len(blocks) - 1].end for lane, blocks in finished]
         run.n_rows = min(ends)
         each_seed = [_costs(blocks, store, lane) for blocks, lane in zip(found, own, strict=True)]
         costs = {

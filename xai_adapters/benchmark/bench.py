@@ -176,8 +176,8 @@ def probabilities_of(task: Task, black_box: BlackBox) -> Tensor:
             "the rows together, though about none of them alone" if row is None else f"row {row}"
         )
         raise PredictorError(
-            f"the model cannot be asked about {which}: {type(reason).__name__}: {reason}. Nothing "
-            "was explained; leave the row out, or mend the model"
+            f"the model cannot be asked about {which}: {type(reason).__name__}: {reason}. It is "
+            "asked about all rows before one is explained; leave the row out, or mend the model"
         ) from error
 
 

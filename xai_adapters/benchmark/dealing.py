@@ -126,14 +126,17 @@ class Dealer:
 
     def _failed(self, unit: Unit, status: Status, reason: str) -> None:
         """Give up an explainer, whatever its seed."""
+        lanes = [lane for lane in self.lanes if lane.explainer == unit.explainer]
+        if status == "error" and len(lanes) > 1:
+            reason += f" (seed {unit.seed})"
         self.failures.setdefault(unit.explainer, (status, reason))
         self.on_done(unit)
-        for lane in self.lanes:
-            if lane.explainer == unit.explainer:
-                self._give_up(lane, list(lane.pending))
+        for lane in lanes:
+            self._give_up(lane, list(lane.pending))
 
     def _end_what_is_late(self, lane: Lane) -> None:
-        blocks = [unit for unit in lane.pending if not unit.alone]
+        # The first is done in any case, as nothing can be said of an explainer without.
+        blocks = [unit for unit in lane.pending if not unit.alone and unit != lane.blocks[0]]
         if blocks and lane.seconds > self.time_limit:
             lane.cut_short = f"stopped after {self.time_limit:g} s"
             self._give_up(lane, blocks)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from xai_adapters.benchmark.bench import probabilities_of
 from xai_adapters.benchmark.data_file import as_frame, read_data
 from xai_adapters.benchmark.own_table import own_table
-from xai_adapters.benchmark.references import referred
+from xai_adapters.benchmark.references import referred, told
 from xai_adapters.benchmark.task import Task
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.features import FeatureSchema
@@ -118,6 +119,8 @@ def _usable(rows: Any, what: str, names: Sequence[str]) -> Tensor:
 def model_of(reference: str) -> Any:
     """The model that "module:attribute" names: itself, or what the function there returns.
 
+    A function that cannot be called without arguments is itself a model, of an array of rows.
+
     Raises:
         InvalidInputError: if it cannot be imported or made.
     """
@@ -130,12 +133,21 @@ def model_of(reference: str) -> Any:
             f"'{reference}' is a {type(found).__name__}; a model, or a function without arguments "
             "that makes one, was expected"
         )
+    if not isinstance(found, type) and _needs_arguments(found):
+        return found
     try:
         return found()
     except Exception as error:
-        raise InvalidInputError(
-            f"'{reference}' made no model: {type(error).__name__}: {error}"
-        ) from error
+        raise InvalidInputError(f"'{reference}' made no model: {told(error)}") from error
+
+
+def _needs_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    # What has no signature tells nothing.
+    except (TypeError, ValueError) as error:
+        return isinstance(error, TypeError)
+    return False
 
 
 def task_from_files(

@@ -122,8 +122,9 @@ class _Process:
                     "to call run_benchmark under `if __name__ == '__main__':`, as processes import "
                     "it"
                 ) from None
-            code = self.end()
-            dealer.settle(*self._left(), ("error", f"its process ended with exit code {code}"))
+            ending = _ending(self.end())
+            lane, unit = self._left()
+            dealer.settle(lane, unit, ("error", f"its process {ending} ({unit})"))
             return False
         self._ready = True
         if said in STAGES:
@@ -157,6 +158,22 @@ class _Process:
         self._process.kill()
         self._process.join()
         return self._process.exitcode
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, in words.
+
+    Example:
+        >>> _ending(7), _ending(-11)
+        ('ended with exit code 7', 'was ended by SIGSEGV')
+    """
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was ended by {name}" + (", as for want of memory" if name == "SIGKILL" else "")
 
 
 def _serve(connection: Connection, payload: bytes) -> None:

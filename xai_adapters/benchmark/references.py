@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import traceback
+from pathlib import Path
 from typing import Any
 
 from xai_adapters.benchmark.task import Comparison
@@ -20,7 +22,7 @@ def referred(reference: str) -> Any:
     """What "module:attribute" names.
 
     Raises:
-        InvalidInputError: if the module cannot be imported.
+        InvalidInputError: if the module cannot be imported, with the line at which it raises.
         UnknownNameError: if it has no such attribute.
 
     Example:
@@ -28,16 +30,28 @@ def referred(reference: str) -> Any:
         True
     """
     module_name, _, attribute = reference.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise InvalidInputError(f"'{reference}' is not of the form module:attribute")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise InvalidInputError(f"cannot import '{reference}': {error}") from error
-    except ValueError as error:
-        raise InvalidInputError(f"'{reference}' is not of the form module:attribute") from error
+    except Exception as error:
+        raise InvalidInputError(f"cannot import '{reference}': {told(error)}") from error
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise UnknownNameError(f"attribute of {module_name}", attribute, public)
     return getattr(module, attribute)
+
+
+def told(error: Exception) -> str:
+    """What other people's code raised, and the line of it that did."""
+    where = ""
+    frames = traceback.extract_tb(error.__traceback__)
+    # A syntax error tells its line itself, and is raised in none.
+    if frames and not isinstance(error, SyntaxError):
+        where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def explainer_of(named: str | ExplainerEntry, compares: Comparison) -> ExplainerEntry:

@@ -57,8 +57,9 @@ def print_table(results: Results, console: Any) -> None:
     if any(cell.rank for column in metrics for cell in column.cells.values()):
         console.print(text(_RANKS, style="dim"))
     for run in runs:
-        if run.status == "error":
-            console.print(text(f"{run.name}: {shorten(run.reason, 200)}", style="red"))
+        if run.reason:
+            style = "red" if run.status == "error" else "yellow"
+            console.print(text(f"{run.name}: {shorten(run.reason, 200)}", style=style))
     for reason, names in not_applicable(results).items():
         console.print(text(f"not applicable: {', '.join(names)} ({reason})", style="dim"))
 
