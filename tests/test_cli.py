@@ -234,7 +234,7 @@ def test_lists(what: str, called: Any):
     assert code == 0
     expected = {"tasks": "imagenet-animals", "explainers": "invariant_box", "metrics": "validity"}
     expected["axioms"] = "completeness"
-    names = [line.split()[0] for line in printed.splitlines()]
+    names = [line.split()[0] for line in printed.splitlines() if not line.startswith(" ")]
     assert expected[what] in names
     assert len(names) == len(set(names))
 
@@ -265,3 +265,13 @@ def test_the_matrix_of_axioms_is_printed_and_written(called: Any, tmp_path: Path
     assert read["axioms"]["dummy"]["atol"] == 1e-6
     code, _, _ = called("axioms", "mine:made", "--axioms", "symmetry", "--max-examples", "5")
     assert code == 0
+
+
+def test_metrics_are_listed_with_direction_range_inputs_and_source(called: Any):
+    _, printed, _ = called("list", "metrics")
+    lines = printed.splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.startswith("faithfulness ")]
+    assert lines[at + 1].strip() == (
+        "higher is better; from -1 to 1; of scores, rows, model; Bhatt, Weller and Moura 2020; "
+        "--metrics faithfulness"
+    )

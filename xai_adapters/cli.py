@@ -92,7 +92,9 @@ def _benchmark_command(typer: Any) -> Any:
         ] = None,
         config: Annotated[
             Path | None,
-            typer.Option(help="TOML or YAML file that describes the run; flags go before what it says."),
+            typer.Option(
+                help="TOML or YAML file that describes the run; flags go before what it says."
+            ),
         ] = None,
         resume: Annotated[
             Path | None, typer.Option(help="Go on with the unfinished run in this folder.")
@@ -309,10 +311,10 @@ def _list_command(typer: Any) -> Any:
         }  # fmt: skip
         if what not in listings:
             raise UnknownNameError("list", what, listings)
-        lines = listings[what]()
+        lines, newline = listings[what](), "\n"
         width = max(len(name) for name, _ in lines)
         for name, description in lines:
-            print(f"{name:{width}}  {description}")
+            print(f"{name:{width}}  {description.replace(newline, newline + ' ' * (width + 2))}")
 
     return list_names
 
@@ -334,10 +336,20 @@ def _metrics() -> list[tuple[str, str]]:
     from xai_adapters.benchmark.metrics import METRICS
 
     of = {metric: name for name, measure in MEASURES.items() for metric in measure.metrics}
-    return [
-        (name, f"{metric.description}{f' (--metrics {of[name]})' if name in of else ''}")
-        for name, metric in METRICS.items()
-    ]
+    directions = {True: "higher is better", False: "lower is better", None: "no better end"}
+    lines = []
+    for name, metric in METRICS.items():
+        low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
+        facts = [
+            directions[metric.higher_is_better],
+            f"from {low} to {high}",
+            f"of {', '.join(metric.inputs)}",
+            metric.source,
+            *([f"--metrics {of[name]}"] if name in of else []),
+        ]
+        lines.append((name, f"{metric.description}\n{'; '.join(facts)}"))
+    quantus = "A metric of Quantus by its name, as in quantus:Sparseness."
+    return [*lines, ("quantus:NAME", f"{quantus}\n--metrics quantus:NAME")]
 
 
 def _axioms() -> list[tuple[str, str]]:

@@ -70,15 +70,19 @@ def plain_quality(
         kernel = [math.exp(-(d**2) / (2 * width**2)) for d in distances]
         of_row = {
             "changed_features": sum(changed),
-            "changed_categories": sum(changed[c:]),
-            "l1": sum(moved[j] / spread[j] for j in range(c)),
-            "l1_mad": sum(moved[j] / mad[j] for j in range(c)),
-            "l2": math.sqrt(sum((moved[j] / spread[j]) ** 2 for j in range(c))),
-            "linf": max((moved[j] / spread[j] for j in range(c)), default=0.0),
             "removable_changes": removable,
             "neighbour_distance": statistics.fmean(distances[:5]) if own else math.nan,
             "log_density": math.log(statistics.fmean(kernel)) if own and any(kernel) else None,
         }
+        if schema.categorical:
+            of_row["changed_categories"] = sum(changed[c:])
+        if schema.continuous:
+            of_row |= {
+                "l1": sum(moved[j] / spread[j] for j in range(c)),
+                "l1_mad": sum(moved[j] / mad[j] for j in range(c)),
+                "l2": math.sqrt(sum((moved[j] / spread[j]) ** 2 for j in range(c))),
+                "linf": max(moved[j] / spread[j] for j in range(c)),
+            }
         rows.setdefault("validity", []).append(float(valid))
         for name, value in of_row.items():
             rows.setdefault(name, []).append(value if valid else math.nan)

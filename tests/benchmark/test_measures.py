@@ -152,6 +152,20 @@ def test_insertion_and_deletion_uncover_and_cover_the_relevant_pixels_first() ->
     assert results.metrics["masking_area[black]"]["title"] == "masking area, black"
 
 
+@pytest.mark.parametrize(
+    ("mask_value", "others"),
+    [(0.5, ["blur", "white"]), (1.0, ["blur", "gray"]), (0.3, ["blur", "gray", "white"])],
+)
+def test_the_tasks_own_mask_is_not_measured_twice(mask_value: float, others: list[str]) -> None:
+    task = replace(toys.task(), mask_value=mask_value)
+    measuring = Measuring(None, ("gray", "white", "blur", "white"), task)
+    assert sorted({facts.fill for facts in measuring.facts().values()}) == others
+    measured = measuring.measured(scored(task, task.rows))
+    assert sorted({name.partition("[")[2] for name in measured} - {""}) == [
+        f"{fill}]" for fill in others
+    ]
+
+
 def test_agreement_is_of_every_two_on_the_rows_they_share() -> None:
     first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
     second = torch.tensor([[2.0, 0.0], [0.0, -1.0]])

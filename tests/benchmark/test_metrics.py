@@ -18,6 +18,7 @@ from xai_adapters.benchmark.metrics import (
     masking_metrics,
 )
 from xai_adapters.benchmark.statistics import bootstrap_interval, standard_error
+from xai_adapters.core.feature_kinds import Categorical, Continuous
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import Perturbation
 
@@ -45,9 +46,21 @@ def test_every_recorded_metric_has_its_facts():
     assert recorded == set(METRICS)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_what_it_is_computed_from_and_where_it_comes_from(name: str):
+    facts = METRICS[name]
+    assert facts.title
+    assert facts.description.endswith(".")
+    assert facts.inputs
+    assert facts.source
+    low, high = facts.range
+    assert low is None or high is None or low < high
+
+
 def _one_row() -> tuple[Any, ...]:
-    rows = torch.tensor([[0.0], [1.0]])
-    reference = Reference(FeatureSchema.all_continuous(1), rows, torch.tensor([0, 1]))
+    rows = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    schema = FeatureSchema([Continuous("a", 0), Categorical("b", (0, 1), (1,), one_hot=False)])
+    reference = Reference(schema, rows, torch.tensor([0, 1]))
     return reference, rows[:1], rows[1:], torch.tensor([0]), lambda some: (some[:, 0] > 0.5).long()
 
 

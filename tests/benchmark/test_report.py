@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -143,6 +144,31 @@ def test_headings_sort(
     assert complaints == []
     assert order(dom) == expected
     assert dom.count("aria-sort=") == 1 + render(results).count("[aria-sort=")
+
+
+@needs_chromium
+def test_curves_of_other_masks_are_folded_away_and_their_metrics_described_once(
+    results: Results, tmp_path: Path
+) -> None:
+    filled = results.metrics["area"] | {"title": "masking area, blur", "fill": "blur"}
+    results.metrics["area[blur]"] = filled
+    results.curves += [replace(curve, metric="area[blur]") for curve in results.curves]
+    results.measurements += [
+        replace(each, metric="area[blur]") for each in results.measurements if each.metric == "area"
+    ]
+    html = render(results)
+    assert html.count("<dt>masking area</dt>") == html.count("<dt>blur</dt>") == 1
+    assert "<dt>masking area, blur</dt>" not in html
+    script = """
+        const folded = document.querySelectorAll("details.curves:not([open])");
+        folded[0].open = true;
+        folded[0].querySelector(".key [data-explainer=lime]").click();
+        document.title = [folded.length, ...folded[0].querySelector(".plotly-graph-div").data
+            .filter((trace) => !trace.visible).map((trace) => trace.meta.explainer)].join();
+    """
+    dom, complaints = browse_with_script(html, script, tmp_path)
+    assert complaints == []
+    assert "<title>1,lime,lime</title>" in dom
 
 
 @needs_chromium

@@ -73,7 +73,7 @@ class CounterfactualBench(Bench):
         for values in able.values():
             common &= values["validity"][:n] == 1
         for name, values in able.items():
-            for metric in COMPARED_IN_COMMON:
+            for metric in filter(values.__contains__, COMPARED_IN_COMMON):
                 of_common = values[metric][:n].masked_fill(~common, torch.nan)
                 self.record(results, name, metric + COMMON, of_common)
         results.examples = self._examples(explained)

@@ -102,7 +102,8 @@ def quality(
 
     Returns:
         (n,) float64 values by metric, NaN where the class did not change, except for validity and
-        violations, which every row has.
+        violations, which every row has. What there are none of, numbers or categories, has no
+        metrics.
     """
     reached = labels(after)
     valid = reached != origin
@@ -110,17 +111,21 @@ def quality(
     c = len(reference.schema.continuous)
     encoded = [reference.schema.encode(rows).double()[:, :c] for rows in (before, after)]
     moved = (encoded[1] - encoded[0]).abs()
-    in_deviations = moved / reference.deviation
     distances = {
         "changed_features": changed.sum(dim=1),
-        "changed_categories": changed[:, c:].sum(dim=1),
-        "l1": in_deviations.sum(dim=1),
-        "l1_mad": (moved / reference.absolute_deviation).sum(dim=1),
-        "l2": in_deviations.norm(dim=1),
-        "linf": in_deviations.amax(dim=1) if c else in_deviations.sum(dim=1),
         "removable_changes": removable_changes(reference, before, after, origin, valid, labels),
         **plausibility(reference, after, reached),
     }
+    if c:
+        in_deviations = moved / reference.deviation
+        distances |= {
+            "l1": in_deviations.sum(dim=1),
+            "l1_mad": (moved / reference.absolute_deviation).sum(dim=1),
+            "l2": in_deviations.norm(dim=1),
+            "linf": in_deviations.amax(dim=1),
+        }
+    if c < changed.shape[1]:
+        distances["changed_categories"] = changed[:, c:].sum(dim=1)
     measured = {
         name: values.double().masked_fill(~valid, torch.nan) for name, values in distances.items()
     }

@@ -13,7 +13,7 @@ THRESHOLDS = tuple(step / 20 for step in range(21))
 
 Fill = Literal["gray", "black", "white", "mean", "blur"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
-_VALUES = {"gray": 0.5, "black": 0.0, "white": 1.0}
+VALUES = {"gray": 0.5, "black": 0.0, "white": 1.0}
 # Of an image's side; a blur as wide leaves colours and no shapes.
 _BLUR = 0.1
 
@@ -63,7 +63,7 @@ def filling(images: Tensor, fill: Fill | float) -> Tensor:
         return images.mean(dim=(2, 3), keepdim=True)
     if fill == "blur":
         return _blurred(images)
-    value = _VALUES[fill] if isinstance(fill, str) else fill
+    value = VALUES[fill] if isinstance(fill, str) else fill
     return images.new_full((1, 1, 1, 1), value)
 
 

@@ -206,10 +206,8 @@ def measure_randomization(scored: Scored) -> Values:
         model = randomized(scored.task.model, share, scored.seed)
         scores = scored.explain_model(f"randomised {share}", model)(scored.rows, scored.classes)
         other = relevance(scores, scored.by_magnitude)
-        # Equal scores have no order to correlate, yet are the same.
-        same = (own == other).all(dim=1)
         known = torch.isfinite(other).all(dim=1)
-        alike.append(rank_correlation(own, other).masked_fill(same, 1).where(known, torch.nan))
+        alike.append(rank_correlation(own, other).where(known, torch.nan))
     return {RANDOMIZATION: torch.stack(alike, dim=1), "randomization": alike[-1]}
 
 

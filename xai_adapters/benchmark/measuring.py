@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from xai_adapters.benchmark.masking_curve import FILLS
+from xai_adapters.benchmark.masking_curve import FILLS, VALUES
 from xai_adapters.benchmark.measures import MEASURES, Scored, Values
 from xai_adapters.benchmark.metrics import METRICS, Metric
 from xai_adapters.benchmark.quantus_metrics import QUANTUS, measure_by_quantus, quantus_metric
@@ -56,7 +56,8 @@ class Measuring:
         self.names = list(dict.fromkeys(MEASURES if names is None else names))
         if names is None:
             self.names = [name for name in self.names if MEASURES[name].default]
-        self.fills = dict.fromkeys(fills)
+        # What the task's own mask is, is measured already.
+        self.fills = [fill for fill in dict.fromkeys(fills) if VALUES.get(fill) != task.mask_value]
         known = {name: MEASURES[name] for name in self.names if name in MEASURES}
         if not (task.differentiable and layers(task.model)):
             of_modules = [name for name, measure in known.items() if measure.of_modules]
@@ -83,6 +84,7 @@ class Measuring:
                         facts,
                         title=f"{facts.title}, {fill}",
                         description=f"{facts.description} Masked pixels are {_BECOME[fill]}.",
+                        fill=fill,
                     )
         for name in self.names:
             if name.startswith(QUANTUS):

@@ -38,6 +38,7 @@ class Metric:
         range: the least and the largest value there can be; None for no end.
         inputs: what it is computed from.
         source: where it comes from.
+        fill: what masked pixels become, if it is not the task's own mask.
     """
 
     title: str
@@ -50,20 +51,24 @@ class Metric:
     range: tuple[float | None, float | None] = (0.0, 1.0)
     inputs: tuple[str, ...] = ("scores", "rows", "model")
     source: str = ""
+    fill: str = ""
 
 
 _IKENO = "Ikeno and Hara 2018, section 4.2"
 _PETSIUK = "Petsiuk, Das and Saenko 2018 (RISE)"
 _FIMAP = "Chapman-Rounds et al. 2021 (FIMAP)"
 _ADEBAYO = "Adebayo et al. 2018, cascading randomisation"
+_MOTHILAL = "Mothilal, Sharma and Tan 2020 (DiCE)"
+_PAWELCZYK = "Pawelczyk et al. 2021 (CARLA)"
+_OWN = "xai-adapters"
 _UNLIMITED = (0.0, None)
 
 _OF_IMAGES = {
     CURVE: Metric(
         "changed decisions",
         "Share of images whose class changes when the given share of pixels, least relevant "
-        "first, is set to the mask's value. The lower the curve, the better were the irrelevant "
-        "pixels told from the relevant ones.",
+        "first, is masked. The lower the curve, the better were the irrelevant pixels told from "
+        "the relevant ones.",
         False,
         "image",
         thresholds=THRESHOLDS,
@@ -203,6 +208,7 @@ _OF_PERTURBATIONS = {
         True,
         "counterfactual",
         inputs=("changed rows", "model"),
+        source=_MOTHILAL,
     ),
     "adversarial_accuracy": Metric(
         "adversarial accuracy",
@@ -229,6 +235,7 @@ def _distance(
     description: str,
     unit: str = "",
     *,
+    source: str = _PAWELCZYK,
     higher_is_better: bool = False,
     range: tuple[float | None, float | None] = _UNLIMITED,
 ) -> Metric:
@@ -241,6 +248,7 @@ def _distance(
         unit,
         range=range,
         inputs=("rows", "changed rows", "training rows"),
+        source=source,
     )
 
 
@@ -248,12 +256,17 @@ _OF_COUNTERFACTUALS = {
     "changed_features": _distance("features changed", "How many features changed."),
     "changed_categories": _distance("categories changed", "How many of them are categories."),
     "l1": _distance("L1", "Sum of the numbers' changes in standard deviations.", "sd"),
-    "l1_mad": _distance("L1 / MAD", "Sum of the numbers' changes in median absolute deviations."),
+    "l1_mad": _distance(
+        "L1 / MAD",
+        "Sum of the numbers' changes in median absolute deviations.",
+        source="Wachter, Mittelstadt and Russell 2018",
+    ),
     "l2": _distance("L2", "Euclidean length of the numbers' changes.", "sd"),
     "linf": _distance("L∞", "Largest change of a number.", "sd"),
     "removable_changes": _distance(
         "removable",
         "How many changed features can be put back, each alone, without losing the new class.",
+        source=_OWN,
     ),
     "neighbour_distance": _distance(
         "to neighbours",
@@ -264,6 +277,7 @@ _OF_COUNTERFACTUALS = {
         "log density",
         "Logarithm of a kernel estimate of the density of training rows of the class that was "
         "reached; large is plausible.",
+        source="Scott 1992",
         higher_is_better=True,
         range=(None, None),
     ),
@@ -275,6 +289,7 @@ _OF_COUNTERFACTUALS = {
         "counterfactual",
         range=_UNLIMITED,
         inputs=("rows", "changed rows", "schema"),
+        source=_PAWELCZYK,
     ),
 }
 

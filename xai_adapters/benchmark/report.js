@@ -144,5 +144,15 @@ for (const browser of document.querySelectorAll(".browser")) {
   draw();
 }
 
-// Plots are drawn while the page is read, when what stands beside them has no width yet.
-for (const plot of document.querySelectorAll(".plotly-graph-div")) Plotly.Plots.resize(plot);
+// Plots are drawn while the page is read, when what stands beside them has no width yet, and some
+// are folded away.
+for (const plot of document.querySelectorAll(".plotly-graph-div")) {
+  const folded = plot.closest("details");
+  if (folded === null) Plotly.Plots.resize(plot);
+  folded?.addEventListener("toggle", () => folded.open && Plotly.Plots.resize(plot));
+}
+
+// On a phone the results come first.
+if (matchMedia("(max-width: 760px)").matches) {
+  for (const details of document.querySelectorAll(".fold")) details.open = false;
+}

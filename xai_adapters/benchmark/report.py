@@ -32,6 +32,7 @@ from .table import (
     csv_table,
     finite,
     format_number,
+    leading,
     markdown_table,
     metric_columns,
     not_applicable,
@@ -75,7 +76,7 @@ def render(results: Results, axioms: Mapping[str, Any] | None = None) -> str:
     environment.filters["number"] = format_number
     environment.filters["plain"] = _plain
     environment.globals["whisker"] = _whisker
-    runs = ranked(results)
+    runs, metrics = ranked(results), metric_columns(results)
     order = {run.name: place for place, run in enumerate(runs)}
     curves = _curve_plots(results, runs)
     gallery = _gallery(results, runs)
@@ -84,7 +85,8 @@ def render(results: Results, axioms: Mapping[str, Any] | None = None) -> str:
         results=results,
         task=results.task,
         runs=runs,
-        metrics=metric_columns(results),
+        metrics=metrics,
+        leading=leading(metrics),
         costs=cost_columns(results),
         not_applicable=not_applicable(results),
         curves=curves,
@@ -172,6 +174,7 @@ class CurvePlot:
     title: str
     description: str
     higher_is_better: bool | None
+    fill: str
     plot: str
     key: list[Line]
 
@@ -206,9 +209,10 @@ def _curve_plots(results: Results, runs: Sequence[ExplainerRun]) -> list[CurvePl
         figure.update_layout(margin={"l": 52, "r": 24, "t": 8, "b": 44})
         plots.append(
             CurvePlot(
-                title=f"{facts.get('title', metric)} by {along}",
+                title=f"{facts.get('title', metric)}, by {along}",
                 description=facts.get("description", ""),
                 higher_is_better=facts.get("higher_is_better"),
+                fill=facts.get("fill", ""),
                 plot=_plot(figure, f"curves-{len(plots)}"),
                 key=[lines[curve.explainer] for curve in curves],
             )

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .results import ENDS, ExplainerRun, Measurement, Results
@@ -44,13 +44,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One quantity of every explainer that ran: `cells` by the explainer's name."""
+    """One quantity of every explainer that ran: `cells` by the explainer's name.
+
+    `fill` is what masked pixels became, where the same is measured with the task's own mask too.
+    """
 
     title: str
     cells: dict[str, Cell]
     higher_is_better: bool | None
     description: str = ""
     unit: str = ""
+    source: str = ""
+    fill: str = ""
 
     def cell(self, run: ExplainerRun) -> Cell:
         """That of an explainer, which may have none."""
@@ -140,6 +145,8 @@ def metric_columns(results: Results) -> list[Column]:
                 higher_is_better=better,
                 description=facts.get("description", ""),
                 unit=facts.get("unit") or "",
+                source=facts.get("source", ""),
+                fill=facts.get("fill", ""),
             )
         )
     return columns
@@ -212,15 +219,20 @@ _COSTS: dict[str, tuple[str, str, Callable[[float | None], str]]] = {
 }
 
 
+def leading(columns: Sequence[Column]) -> Column | None:
+    """The column by which explainers are in order: the first that has a better end."""
+    return next((column for column in columns if column.higher_is_better is not None), None)
+
+
 def ranked(results: Results) -> list[ExplainerRun]:
-    """The explainers that ran, best first by the first metric, then those that raised."""
-    columns = metric_columns(results)
+    """The explainers that ran, best first by the leading metric, then those that raised."""
+    column = leading(metric_columns(results))
     runs = _ran(results)
-    if columns:
-        sign = -1 if columns[0].higher_is_better else 1
+    if column is not None:
+        sign = -1 if column.higher_is_better else 1
 
         def key(run: ExplainerRun) -> tuple[bool, float]:
-            value = columns[0].cells[run.name].value
+            value = column.cell(run).value
             return value is None, sign * (value or 0.0)
 
         runs = sorted(runs, key=key)

@@ -21,7 +21,10 @@ def average_ranks(values: Tensor) -> Tensor:
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Spearman's correlation (n,) of rows (n, d), in float64; 0 where one is constant.
+    """Spearman's correlation (n,) of rows (n, d), in float64.
+
+    Where it is not defined, it is 1 for two constant rows, which order nothing alike, and 0 for one
+    beside another that is not constant.
 
     Example:
         >>> found = rank_correlation(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[9.0, 6, 5]]))
@@ -29,5 +32,6 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
         -1.0
     """
     a, b = (average_ranks(each) for each in (first, second))
+    same = (a == b).all(dim=1)
     a, b = (each - each.mean(dim=1, keepdim=True) for each in (a, b))
-    return cosine_similarity(a, b, dim=1)
+    return cosine_similarity(a, b, dim=1).masked_fill(same, 1.0)

@@ -29,7 +29,13 @@ def half_of_it_positions(model):
     return lambda inputs, target: explain(inputs, target) + 20 * torch.arange(inputs.shape[1])
 
 
+def constant(model):
+    return lambda inputs, target: torch.ones_like(inputs)
+
+
 OFFENDERS = [
+    offender("a constant", "model_randomization", constant, GRADIENT),
+    offender("a constant", "label_randomization", constant, GRADIENT),
     offender("positions", "model_randomization", positions, GRADIENT),
     offender("an edge detector", "model_randomization", edges, GRADIENT),
     offender("the first layer alone", "model_randomization", first_layer, GRADIENT),
