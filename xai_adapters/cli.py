@@ -92,9 +92,7 @@ def _benchmark_command(typer: Any) -> Any:
         ] = None,
         config: Annotated[
             Path | None,
-            typer.Option(
-                help="TOML or YAML file that describes the run; flags go before what it says."
-            ),
+            typer.Option(help="TOML or YAML file that describes the run; flags go before it."),
         ] = None,
         resume: Annotated[
             Path | None, typer.Option(help="Go on with the unfinished run in this folder.")
@@ -192,7 +190,9 @@ def _compare_command(typer: Any) -> Any:
         after: Annotated[Path, typer.Argument(help="Folder of the second run.")],
         fail_on: Annotated[
             str | None,
-            typer.Option(help="regress: exit code 1 if something got worse, or raises now."),
+            typer.Option(
+                help="regress: exit code 1 if something got worse, or an explainer fails now."
+            ),
         ] = None,
     ) -> None:
         """Print what changed between two runs beyond noise, row by row if the rows are the same."""

@@ -19,7 +19,7 @@ from xai_adapters.benchmark.compare import Comparison, compare, print_comparison
 from xai_adapters.benchmark.output import read_results, write_results
 from xai_adapters.benchmark.results import Results
 from xai_adapters.benchmark.runner import run_benchmark
-from xai_adapters.errors import ResultsFolderError
+from xai_adapters.errors import MissingDependencyError, ResultsFolderError
 from xai_adapters.registry import ExplainerEntry, FunctionExplainer
 
 pytest.importorskip("pyarrow")
@@ -31,10 +31,15 @@ def left_column(rows: torch.Tensor) -> torch.Tensor:
     return scores
 
 
+def missing(rows: torch.Tensor) -> torch.Tensor:
+    raise MissingDependencyError("captum is not installed")
+
+
 SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "right": left_column,
     "wrong": lambda rows: -left_column(rows),
     "raises": lambda rows: 1 / 0,
+    "missing": missing,
 }
 
 
@@ -80,6 +85,21 @@ def test_an_explainer_that_raises_now_is_a_regression() -> None:
     assert found.regressed
     assert "a raises now: ZeroDivisionError" in found.failures[0]
     assert not compare(run(a="raises"), run(a="raises")).regressed
+
+
+def test_an_explainer_whose_library_is_gone_is_a_regression() -> None:
+    found = compare(run(a="right"), run(a="missing"))
+    assert found.regressed
+    assert found.failures == ["a is not applicable now: captum is not installed"]
+    assert not compare(run(a="missing"), run(a="right")).regressed
+
+
+def test_metrics_that_one_run_alone_has_are_a_note() -> None:
+    before, after = run(a="right"), run(a="right")
+    after.measurements = [m for m in after.measurements if m.metric != "sparseness"]
+    told = "measured in the {} run only: sparseness"
+    assert told.format("first") in compare(before, after).notes
+    assert told.format("second") in compare(after, before).notes
 
 
 def test_other_rows_are_compared_by_their_means_with_a_warning() -> None:

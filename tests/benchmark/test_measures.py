@@ -192,7 +192,9 @@ def test_every_metric_states_its_facts() -> None:
         low, high = results.metrics[line["metric"]]["range"]
         assert low is None or line["value"] >= low - 1e-6
         assert high is None or line["value"] <= high + 1e-6
-    measured = {metric for each in MEASURES.values() if each.default for metric in each.metrics}
+    measured = {
+        metric for each in MEASURES.values() if "image" in each.default for metric in each.metrics
+    }
     blurred = {f"{metric}[blur]" for metric in measured if metric != "sparseness"}
     assert {line["metric"] for line in results.rows} == measured | blurred
 
@@ -216,7 +218,7 @@ def test_metrics_that_are_not_there(
 def test_masking_is_of_images() -> None:
     with pytest.raises(InvalidInputError, match="masking can be measured on images only"):
         Measuring(("masking",), (), table())
-    assert Measuring(None, (), table()).names == ["sparseness"]
+    assert Measuring(None, (), table()).names == ["sparseness", "faithfulness"]
 
 
 def test_a_metric_of_quantus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

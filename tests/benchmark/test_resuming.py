@@ -376,9 +376,7 @@ def test_one_that_fails_with_its_second_seed_is_not_compared_with_its_first() ->
     assert run.reason == "RuntimeError: bad luck (rows 2 to 3) (seed 1)"
 
 
-def test_one_that_hangs_with_its_second_seed_is_an_error_but_its_first_seeds_rows_are_kept() -> (
-    None
-):
+def test_one_that_hangs_with_its_second_seed_is_an_error_and_its_firsts_rows_are_kept() -> None:
     name = f"{toys.MODULE}:hanging_with_seed_1"
     results = run_benchmark(toys.task(), [name], n_seeds=2, jobs=1, time_limit=1)
     (run,) = results.explainers

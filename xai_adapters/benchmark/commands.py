@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xai_adapters.benchmark.output import check_writers
+from xai_adapters.benchmark.output import SUMMARY, check_writers
 from xai_adapters.benchmark.processes import HandOverError
 from xai_adapters.benchmark.request import Request
 from xai_adapters.benchmark.results import Results
@@ -32,6 +32,11 @@ def begin(request: Request, out: Path | None, jobs: int | None) -> None:
     check_writers()
     with _told(), RunFolder(out or request.folder) as folder:
         folder.check_free()
+        if (folder.path / SUMMARY).exists():
+            warnings.warn(
+                f"the results in '{folder.path}' are replaced when this run is finished",
+                stacklevel=2,
+            )
         _run(request, folder, jobs, resume=False)
 
 
@@ -112,6 +117,8 @@ def _say_where(report: Path) -> None:
 def _told() -> Iterator[None]:
     """Warnings in a line of their own, without the code they come from."""
     with warnings.catch_warnings():
+        # A model's columns are taken by name, and handed on in its order.
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
         warnings.showwarning = lambda message, *_, **__: print(
             f"xai-adapters: {message}", file=sys.stderr
         )

@@ -56,8 +56,9 @@ class Comparison:
     Args:
         changes: of every measurement that both have.
         warnings: why the two cannot be compared as they are: other machine, versions or rows.
-        failures: explainers that were compared in the first run and raise in the second.
-        notes: what else differs: explainers that only one has or that ran out of time, seconds.
+        failures: explainers that were compared in the first run and cannot be in the second.
+        notes: what else differs: explainers or metrics that only one has, explainers that ran out
+            of time, seconds.
     """
 
     changes: list[Change]
@@ -67,7 +68,7 @@ class Comparison:
 
     @property
     def regressed(self) -> bool:
-        """Whether something got worse beyond noise, or raises now."""
+        """Whether something got worse beyond noise, or cannot be compared any more."""
         return bool(self.failures) or any(each.verdict == "worse" for each in self.changes)
 
 
@@ -79,7 +80,12 @@ def compare(before: Results, after: Results) -> Comparison:
         _changes(before, after, paired=same_rows),
         list(_warnings(before, after)),
         list(_failures(*runs)),
-        [*_only_one(*runs), *_cut_short(*runs), *_seconds(before, after, *runs)],
+        [
+            *_only_one(*runs),
+            *_metrics_of_one(before, after),
+            *_cut_short(*runs),
+            *_seconds(before, after, *runs),
+        ],
     )
 
 
@@ -162,14 +168,25 @@ def _difference(name: str, first: Any, second: Any) -> Iterator[str]:
 
 def _failures(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:
     for name, run in after.items():
-        if run.status == "error" and name in before and before[name].status == "ok":
-            yield f"{name} raises now: {run.reason}"
+        if run.status != "ok" and name in before and before[name].status == "ok":
+            now = "raises" if run.status == "error" else "is not applicable"
+            yield f"{name} {now} now: {run.reason}"
 
 
 def _only_one(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:
     for name in [*before, *after]:
         if (name in before) != (name in after):
             yield f"{name} is only in the {'first' if name in before else 'second'} run"
+
+
+def _metrics_of_one(before: Results, after: Results) -> Iterator[str]:
+    measured = [
+        list(dict.fromkeys(m.metric for m in each.measurements)) for each in (before, after)
+    ]
+    for which, own, others in (("first", *measured), ("second", *reversed(measured))):
+        alone = [metric for metric in own if metric not in others]
+        if alone:
+            yield f"measured in the {which} run only: {', '.join(alone)}"
 
 
 def _cut_short(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 _PACKAGES = (
-    "xai-adapters", "torch", "numpy", "captum", "shap", "lime", "scikit-learn", "alibi"
+    "xai-adapters", "torch", "numpy", "captum", "shap", "lime", "scikit-learn", "alibi", "dice-ml",
+    "quantus",
 )  # fmt: skip
 
 

@@ -142,19 +142,18 @@ def measure_faithfulness(scored: Scored) -> Values:
     order = torch.rand(_SUBSETS, d, generator=generator).argsort(dim=1)
     absent = (order < (d + 1) // 2).to(rows.device)
     taken = spots.double() @ absent.T.double()
+    fill: Tensor | float
     if scored.task.kind == "image":
         hidden, fill = absent.view(-1, 1, *rows.shape[2:]), scored.task.mask_value
-        masked = [torch.where(hidden, fill, row) for row in rows]
     else:
-        means = scored.task.background.mean(dim=0)
-        masked = [torch.where(absent, means, row) for row in rows]
-    left = torch.stack(
-        [
-            scored.probability(some, label.expand(_SUBSETS))
-            for some, label in zip(masked, scored.classes, strict=True)
-        ]
-    )
-    lost = scored.probability(rows, scored.classes)[:, None] - left
+        hidden, fill = absent, scored.task.background.mean(dim=0)
+    at_once = max(1, scored.batch_size // _SUBSETS)
+    left = []
+    for some, labels in zip(rows.split(at_once), scored.classes.split(at_once), strict=True):
+        masked = torch.where(hidden, fill, some[:, None]).flatten(0, 1)
+        asked = scored.probability(masked, labels.repeat_interleave(_SUBSETS))
+        left.append(asked.view(-1, _SUBSETS))
+    lost = scored.probability(rows, scored.classes)[:, None] - torch.cat(left)
     return {"faithfulness": _correlation(taken, lost.double())}
 
 
@@ -229,7 +228,7 @@ class Measure:
     Args:
         metrics: the names of what it gives.
         apply: the function; None for what is measured of all explainers together.
-        default: whether it is measured unless told.
+        default: the kinds of rows it is measured on unless told.
         of_images: whether only images have it.
         of_modules: whether only torch modules with parameters have it.
         with_fill: whether it is measured for each fill.
@@ -237,7 +236,7 @@ class Measure:
 
     metrics: tuple[str, ...]
     apply: Callable[..., Values]
-    default: bool = False
+    default: tuple[str, ...] = ()
     of_images: bool = False
     of_modules: bool = False
     with_fill: bool = False
@@ -246,14 +245,14 @@ class Measure:
 _MASKING = (CURVE, "masking_area", "changed_30", "changed_50", "changed_70")
 MEASURES = {
     "masking": Measure(
-        (*_MASKING, INSERTION, "insertion_area"), measure_masking, default=True, of_images=True,
-        with_fill=True,
+        (*_MASKING, INSERTION, "insertion_area"), measure_masking, default=("image",),
+        of_images=True, with_fill=True,
     ),
     "deletion": Measure(
         (DELETION, "deletion_area"), measure_deletion, of_images=True, with_fill=True
     ),
-    "sparseness": Measure(("sparseness",), measure_sparseness, default=True),
-    "faithfulness": Measure(("faithfulness",), measure_faithfulness),
+    "sparseness": Measure(("sparseness",), measure_sparseness, default=("image", "tabular")),
+    "faithfulness": Measure(("faithfulness",), measure_faithfulness, default=("tabular",)),
     "infidelity": Measure(("infidelity",), measure_infidelity),
     "max_sensitivity": Measure(("max_sensitivity",), measure_sensitivity),
     "randomization": Measure(

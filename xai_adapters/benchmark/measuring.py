@@ -53,9 +53,9 @@ class Measuring:
     """
 
     def __init__(self, names: Sequence[str] | None, fills: Iterable[str], task: Task) -> None:
-        self.names = list(dict.fromkeys(MEASURES if names is None else names))
         if names is None:
-            self.names = [name for name in self.names if MEASURES[name].default]
+            names = [name for name, measure in MEASURES.items() if task.kind in measure.default]
+        self.names = list(dict.fromkeys(names))
         # What the task's own mask is, is measured already.
         self.fills = [fill for fill in dict.fromkeys(fills) if VALUES.get(fill) != task.mask_value]
         known = {name: MEASURES[name] for name in self.names if name in MEASURES}
@@ -65,12 +65,9 @@ class Measuring:
                 raise InvalidInputError(
                     f"{', '.join(of_modules)} can be measured of torch modules with parameters only"
                 )
-        if task.kind == "image":
-            return
         of_images = [name for name, measure in known.items() if measure.of_images]
-        if names is not None and of_images:
+        if task.kind != "image" and of_images:
             raise InvalidInputError(f"{', '.join(of_images)} can be measured on images only")
-        self.names = [name for name in self.names if name not in of_images]
 
     def facts(self) -> dict[str, Metric]:
         """Facts on what is measured here beyond `METRICS`: with other fills, or by Quantus."""
