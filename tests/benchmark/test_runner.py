@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmark_toys import Bright
 from torch import Tensor
 
 from xai_adapters import registry
+from xai_adapters.benchmark import attribution_bench
 from xai_adapters.benchmark.results import Measurement
 from xai_adapters.benchmark.runner import run_benchmark
 from xai_adapters.benchmark.task import Task
@@ -227,3 +229,58 @@ def test_settings_and_environment_say_how_to_repeat_the_run(task: Task):
     assert results.environment["versions"]["torch"] == torch.__version__
     other = dataclasses.replace(task, rows=task.rows + 1e-3)
     assert other.data_hash() != task.data_hash()
+
+
+def taking(n_bytes: int) -> Callable[[Subject], Any]:
+    """An explainer that holds so much memory while it explains."""
+
+    def make(subject: Subject) -> Any:
+        def explain(rows: Tensor, target: Tensor) -> Tensor:
+            held = torch.ones(n_bytes, dtype=torch.uint8)
+            return rows if held.all() else -rows
+
+        return FunctionExplainer(explain)
+
+    return make
+
+
+def test_memory_is_what_the_explainer_holds_and_not_what_measuring_does(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the operating system does not tell")
+    really = attribution_bench.AttributionBench.measure
+
+    def greedy(*arguments: Any) -> Any:
+        assert torch.ones(300_000_000, dtype=torch.uint8)[-1]
+        return really(*arguments)
+
+    monkeypatch.setattr(attribution_bench.AttributionBench, "measure", greedy)
+    sizes = {"nothing": 0, "much": 100_000_000}
+    entries = [ExplainerEntry(name, "", taking(size), block_size=2) for name, size in sizes.items()]
+    held = {run.name: run.costs["peak_memory"] for run in run_benchmark(task, entries).explainers}
+    assert held["nothing"] < 50e6
+    assert 90e6 < held["much"] < 200e6
+
+
+def test_the_model_is_warm_before_the_first_explainer(task: Task) -> None:
+    class Counted(Bright):
+        n_calls = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            type(self).n_calls += 1
+            torch.rand(())  # a model that draws changes no numbers
+            return super().forward(images)
+
+    def calls(subject: Subject) -> Any:
+        calls_before.append((Counted.n_calls, torch.rand(()).item()))
+        return FunctionExplainer(lambda rows, target: rows)
+
+    calls_before: list[tuple[int, float]] = []
+    counted = dataclasses.replace(task, model=Counted().eval())
+    state = torch.get_rng_state()
+    run_benchmark(counted, [ExplainerEntry("calls", "", calls)])
+    # Once for the classes; once, forwards and backwards, to be warm.
+    assert calls_before[0][0] == 3
+    assert counted.model.scale.grad is None
+    assert torch.equal(torch.get_rng_state(), state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """The most memory held since the meter was made, beyond what was held then.
+    """The most memory held since it was last asked for, beyond what was held when it was made.
 
     Args:
         device: whose memory is meant: this process's own, or that of the process on an accelerator.
@@ -19,19 +20,24 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._accelerator = None if device.type == "cpu" else torch.get_device_module(device)
         self._held: int | None = None
-        try:
-            if self._accelerator is None:
-                _RESET.write_text("5")  # the high-water mark begins anew
-            else:
-                self._accelerator.reset_peak_memory_stats()
-            self._held = self._now("VmRSS")
         # Only Linux tells, and not every accelerator.
-        except (OSError, AttributeError):
-            pass
+        with suppress(OSError, AttributeError):
+            self._begin_anew()
+            self._held = self._now("VmRSS")
 
     def taken(self) -> float | None:
         """Bytes; None where nobody tells."""
-        return None if self._held is None else float(max(0, self._now("VmHWM") - self._held))
+        if self._held is None:
+            return None
+        most = self._now("VmHWM")
+        self._begin_anew()
+        return float(max(0, most - self._held))
+
+    def _begin_anew(self) -> None:
+        if self._accelerator is None:
+            _RESET.write_text("5")
+        else:
+            self._accelerator.reset_peak_memory_stats()
 
     def _now(self, line: str) -> int:
         if self._accelerator is not None:

@@ -6,11 +6,12 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from xai_adapters.benchmark.bench import Ask, Bench, derived_seed, wait
@@ -41,6 +42,11 @@ class _Made:
     facts: dict[str, float]
     others: dict[str, Any] = field(default_factory=dict)
 
+    def held(self) -> dict[str, float]:
+        """The most memory that making it, or what it did since it was asked last, has held."""
+        taken = self.memory.taken()
+        return {} if taken is None else {"peak_memory": max(taken, self.facts["peak_memory"])}
+
 
 class Worker:
     """Does units of a comparison, one after another.
@@ -64,6 +70,18 @@ class Worker:
         self.bench, self.store, self.on_stage = bench, store, on_stage
         self._last: tuple[str, int] | None = None
         self._made: _Made | None = None
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Have the model called once, so that the first explainer does not pay for first times."""
+        task = self.bench.task
+        row = task.rows[:1].detach().clone()
+        # Whatever is wrong with the model, those that call it tell of it.
+        with seeded(0, row.device), warnings.catch_warnings(), suppress(Exception):
+            warnings.simplefilter("ignore")
+            self.bench.black_box.probabilities(row)
+            if task.differentiable:
+                torch.autograd.grad(task.model(row.requires_grad_()).sum(), row)
 
     def outcome(self, unit: Unit) -> Outcome:
         """Do a unit and keep what came of it, whatever the explainer raises."""
@@ -84,11 +102,9 @@ class Worker:
             ResultsFolderError: if it cannot be kept.
         """
         made = self._explainer(unit)
+        made.held()  # what measuring held is not the explainer's
         block = self._alone(unit, made) if unit.alone else self._together(unit, made)
-        block.facts |= made.facts
-        taken = made.memory.taken()
-        if taken is not None:
-            block.facts["peak_memory"] = taken
+        block.facts = made.facts | block.facts
         self.store.save(unit, block)
         return block
 
@@ -102,11 +118,11 @@ class Worker:
 
     def _make(self, unit: Unit) -> _Made:
         task, meter = self.bench.task, Meter()
+        make = self.bench.entries[unit.explainer].load()
         memory = PeakMemory(task.rows.device)
         # A copy: a method that fails may leave its hooks behind.
         model = metered(copy.deepcopy(task.model), meter)
         subject = self.bench.subject(model, unit.seed)
-        make = self.bench.entries[unit.explainer].load()
         self.on_stage("make")
         with self._circumstances(unit, "make"):
             start = time.perf_counter()
@@ -114,6 +130,9 @@ class Worker:
             wait(task.rows)
             seconds = time.perf_counter() - start
         facts = {"fit_seconds": seconds, "fit_queries": float(meter.taken().rows)}
+        held = memory.taken()
+        if held is not None:
+            facts["peak_memory"] = held
         return _Made(explainer, meter, memory, facts)
 
     def _together(self, unit: Unit, made: _Made) -> Block:
@@ -126,7 +145,7 @@ class Worker:
             answer = ask(rows, classes)
             wait(rows)
             seconds = time.perf_counter() - start
-        asked = made.meter.taken()
+        asked, held = made.meter.taken(), made.held()
         answer = self.bench.checked(answer, unit.rows)
         self.on_stage("measure")
         with self._circumstances(unit, "measure"):
@@ -139,6 +158,7 @@ class Worker:
                 "seconds": seconds,
                 "model_seconds": asked.seconds,
                 "queries": float(asked.rows),
+                **held,
             },
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from xai_adapters.core.feature_kinds import Categorical
-from xai_adapters.errors import require
+from xai_adapters.errors import MissingDependencyError, require
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
 from xai_adapters.registry import CounterfactualGenerator, Subject
+
+# Loaded with this module, as its seconds are not those of a fit; who needs it says so.
+with suppress(MissingDependencyError):
+    require("alibi.explainers", "alibi")
 
 # The settings of Alibi's own example on Adult.
 _SETTINGS = {"coeff_sparsity": 0.5, "coeff_consistency": 0.5, "batch_size": 100}

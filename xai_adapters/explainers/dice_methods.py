@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,17 @@ from torch import Tensor, nn
 
 from xai_adapters.core.model_state import left_as_found
 from xai_adapters.core.outputs import class_probabilities
-from xai_adapters.errors import NotApplicableError, require
+from xai_adapters.errors import MissingDependencyError, NotApplicableError, require
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
 from xai_adapters.registry import CounterfactualGenerator, Subject
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+# Loaded with this module, as its seconds are not those of a fit; who needs it says so.
+with suppress(MissingDependencyError):
+    require("dice_ml", "dice")
 
 _OUTCOME = "outcome"
 # DiCE rounds numbers; a thousandth of a standard deviation is fine enough.
