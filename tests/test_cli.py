@@ -106,6 +106,13 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
     code, _, complaint = called("benchmark", "--resume", "out", "--limit", "3")
     assert code == 2
     assert "not limit" in complaint
+    plan = unfinished / "plan.json"
+    text = plan.read_text()
+    plan.write_text(text.replace('"request": {', '"request": {"colour": 3,'))
+    code, _, complaint = called("benchmark", "--resume", "out")
+    assert code == 2
+    assert "begun by another version of xai_adapters: unknown setting in its plan" in complaint
+    plan.write_text(text)
     code, printed, _ = called("benchmark", "--resume", "out", "--time-limit", "1000")
     assert (code, unfinished.exists()) == (0, False)
     assert printed.splitlines()[-1] == f"report: {tmp_path}/out/report.html"

@@ -36,7 +36,7 @@ class Unit:
         """The rows in words."""
         if self.end - self.first == 1:
             return f"row {self.first}"
-        return f"rows {self.first} to {self.end - 1}"
+        return f"rows {self.first} to {self.end - 1}" + self.alone * ", one by one"
 
     @property
     def rows(self) -> slice:

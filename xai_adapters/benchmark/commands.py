@@ -18,7 +18,7 @@ from xai_adapters.benchmark.run_folder import RunFolder
 from xai_adapters.benchmark.runner import run_benchmark
 from xai_adapters.benchmark.settings import check_jobs
 from xai_adapters.benchmark.terminal_table import print_table
-from xai_adapters.errors import ResultsFolderError, require
+from xai_adapters.errors import InvalidInputError, ResultsFolderError, UnknownNameError, require
 
 
 def begin(request: Request, out: Path | None, jobs: int | None) -> None:
@@ -62,18 +62,24 @@ def go_on(path: Path, jobs: int | None, limits: Mapping[str, Any]) -> None:
         plan = folder.plan()
         if plan is None:
             raise ResultsFolderError(f"there is no unfinished run in folder '{path}'")
-        request = Request.of(_described(plan), f"the plan in '{folder.unfinished}'")
+        request = _request(plan, folder)
         _run(request.overridden(limits), folder, jobs, resume=True)
 
 
-def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = plan["description"].get("request", {})
+def _request(plan: Mapping[str, Any], folder: RunFolder) -> Request:
+    found = plan.get("description", {}).get("request")
     if not found:
         raise ResultsFolderError(
             "the unfinished run was begun from Python; go on with it from there, with "
             "run_benchmark(..., resume=True)"
         )
-    return found
+    try:
+        return Request.of(found, "its plan")
+    except (InvalidInputError, UnknownNameError) as error:
+        raise ResultsFolderError(
+            f"the unfinished run in '{folder.path}' was begun by another version of xai_adapters: "
+            f"{error} Finish it with that, or remove '{folder.unfinished}' to begin anew"
+        ) from error
 
 
 def _run(request: Request, folder: RunFolder, jobs: int | None, *, resume: bool) -> None:
