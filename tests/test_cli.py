@@ -177,6 +177,19 @@ def test_two_runs_are_compared_and_reported_on(called: Any, toys: str, tmp_path:
     ]
 
 
+def test_a_run_that_compares_nothing_fails_and_one_that_replaces_another_says_so(
+    called: Any, toys: str, tmp_path: Path
+):
+    for deadly in (f"{toys}:deadly", f"{toys}:deadly,random"):
+        code, printed, told = called(
+            "benchmark", f"{toys}:task", "--explainers", deadly, "--out", "out"
+        )
+        assert code == ("random" not in deadly)
+        assert ("the results in 'out' are replaced" in told) == ("random" in deadly)
+        assert "deadly: its process ended with exit code 7" in printed
+        assert (tmp_path / "out" / "report.html").exists()
+
+
 MISTAKES = {
     "task": (["benchmark", "digitz"], "Did you mean 'digits'"),
     "explainer": (["benchmark", "digits", "--explainers", "limee"], "Did you mean 'lime'"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xai_adapters import registry
-from xai_adapters.errors import UnknownNameError, require
+from xai_adapters.errors import InvalidInputError, UnknownNameError, require
 from xai_adapters.registry import ExplainerEntry, explainer_entry, explainer_names
 
 ISSUED = {
@@ -53,6 +53,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "fimap = theirs:ones\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
     return tmp_path
 
 
@@ -68,8 +69,18 @@ def test_entry_points_add_explainers_without_importing_them(third_party: Path):
 
 
 def test_an_entry_point_that_is_no_explainer_is_named(third_party: Path):
-    with pytest.raises(TypeError, match=r"'their_broken'.* is a int"):
+    with pytest.raises(InvalidInputError, match=r"'their_broken'.* is a int"):
         explainer_entry("their_broken")
+
+
+def test_an_entry_point_that_cannot_be_loaded_is_left_out_of_all(third_party: Path):
+    (third_party / "theirs.py").write_text("1 / 0")
+    with pytest.raises(InvalidInputError, match=r"'their_ones'.*'theirs:ones'.*ZeroDivisionError"):
+        explainer_entry("their_ones")
+    with pytest.warns(UserWarning, match="their_ones.* it is left out"):
+        names = explainer_names("attribution")
+    assert "saliency" in names
+    assert not {"their_ones", "their_broken"} & set(names)
 
 
 def test_a_library_that_lacks_its_own_parts_is_not_called_missing(third_party: Path):

@@ -4,6 +4,9 @@
 # named, and annotations that mention it must be read where it is known.
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +18,25 @@ from xai_adapters.errors import InvalidInputError, UnknownNameError, XaiAdapters
 def main() -> None:
     """Run the command line; our own errors end it in one line and with exit code 2."""
     try:
-        _application()()
+        with _told():
+            _application()()
     except XaiAdaptersError as error:
         print(f"xai-adapters: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Warnings in a line of their own, without the code they come from."""
+    with warnings.catch_warnings():
+        # A model's columns are taken by name, and handed on in its order.
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"xai-adapters: {message}", file=sys.stderr
+        )
+        yield
 
 
 def _application() -> Any:
@@ -271,10 +287,10 @@ def _axioms_command(typer: Any) -> Any:
 
         from xai_adapters.axioms import AXIOMS
         from xai_adapters.axioms.matrix import check_matrix, print_matrix, write_records
-        from xai_adapters.registry import explainer_names
+        from xai_adapters.registry import explainer_entries
 
         names = list(AXIOMS if only is None else _names(only) or ())
-        references = explainers or explainer_names()
+        references = explainers or [entry.name for entry in explainer_entries()]
         # As `python -m` does it: MODULE may be of the project in this folder.
         sys.path.insert(0, str(Path.cwd()))
         with _bar(len(references) * len(names)) as bar:
@@ -326,9 +342,9 @@ def _tasks() -> list[tuple[str, str]]:
 
 
 def _explainers() -> list[tuple[str, str]]:
-    from xai_adapters.registry import explainer_entry, explainer_names
+    from xai_adapters.registry import explainer_entries
 
-    return [(name, explainer_entry(name).summary) for name in explainer_names()]
+    return [(entry.name, entry.summary) for entry in explainer_entries()]
 
 
 def _metrics() -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ the explainer's, the object an `ExplainerEntry`. It is imported when it is first
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from xai_adapters.core.black_box import BlackBox
 from xai_adapters.core.features import FeatureSchema
 from xai_adapters.core.minimal_perturbation import Perturbation
-from xai_adapters.errors import NotApplicableError, UnknownNameError
+from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownNameError
 from xai_adapters.explainers.claims import CLAIMS, DOMAINS, READ_PROBABILITIES, UNITS
 
 ENTRY_POINT_GROUP = "xai_adapters.explainers"
@@ -166,9 +167,24 @@ class ExplainerEntry:
 
 
 def explainer_names(kind: str | None = None) -> list[str]:
-    """Names of all explainers, or those of a kind: ours, the comparators, those of entry points."""
-    names = [*_BUILT_IN, *(name for name in _from_entry_points() if name not in _BUILT_IN)]
-    return [name for name in names if kind is None or explainer_entry(name).kind == kind]
+    """Names of all explainers, or those of a kind: ours, the comparators, those of entry points.
+
+    Of a kind, an entry point that cannot be used is left out with a warning.
+    """
+    if kind is not None:
+        return [entry.name for entry in explainer_entries() if entry.kind == kind]
+    return [*_BUILT_IN, *(name for name in _from_entry_points() if name not in _BUILT_IN)]
+
+
+def explainer_entries() -> list[ExplainerEntry]:
+    """All explainers; an entry point that cannot be used is left out with a warning."""
+    found = []
+    for name in explainer_names():
+        try:
+            found.append(explainer_entry(name))
+        except InvalidInputError as error:
+            warnings.warn(f"{error}; it is left out", stacklevel=2)
+    return found
 
 
 def explainer_entry(name: str) -> ExplainerEntry:
@@ -176,17 +192,25 @@ def explainer_entry(name: str) -> ExplainerEntry:
 
     Raises:
         UnknownNameError: if there is none, with the nearest name.
+        InvalidInputError: if it is an entry point that cannot be used.
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     found = _from_entry_points()
     if name not in found:
         raise UnknownNameError("explainer", name, explainer_names())
-    entry = found[name].load()
+    point = found[name]
+    where = f"explainer '{name}', which an installed package declares as '{point.value}',"
+    try:
+        entry = point.load()
+    except Exception as error:
+        # Whatever the code of a package raises, the others can still be used.
+        raise InvalidInputError(
+            f"{where} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(entry, ExplainerEntry):
-        raise TypeError(
-            f"entry point '{name}' of group {ENTRY_POINT_GROUP} is a {type(entry).__name__}; an "
-            "ExplainerEntry was expected"
+        raise InvalidInputError(
+            f"{where} is a {type(entry).__name__}; an ExplainerEntry was expected"
         )
     return replace(entry, name=name)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,15 @@ from xai_adapters.errors import InvalidInputError, ResultsFolderError, UnknownNa
 def begin(request: Request, out: Path | None, jobs: int | None) -> None:
     """Begin a run, and print its table and where its report is.
 
+    If no explainer could be compared, the exit code is 1.
+
     Raises:
         XaiAdaptersError: for what cannot be used, before a model is trained where it can be told.
     """
     request.check()
     check_jobs(jobs)
     check_writers()
-    with _told(), RunFolder(out or request.folder) as folder:
+    with RunFolder(out or request.folder) as folder:
         folder.check_free()
         if (folder.path / SUMMARY).exists():
             warnings.warn(
@@ -58,7 +59,7 @@ def go_on(path: Path, jobs: int | None, limits: Mapping[str, Any]) -> None:
     check_writers()
     if not path.is_dir():
         raise ResultsFolderError(f"there is no folder '{path}' to go on with")
-    with _told(), RunFolder(path) as folder:
+    with RunFolder(path) as folder:
         plan = folder.plan()
         if plan is None:
             raise ResultsFolderError(f"there is no unfinished run in folder '{path}'")
@@ -92,6 +93,8 @@ def _run(request: Request, folder: RunFolder, jobs: int | None, *, resume: bool)
         raise
     print_table(results, require("rich.console", "benchmark").Console())
     _say_where(folder.path / "report.html")
+    if not any(run.status == "ok" for run in results.explainers):
+        raise SystemExit(1)
 
 
 def _results(request: Request, folder: RunFolder, jobs: int | None, resume: bool) -> Results:
@@ -117,15 +120,3 @@ def _results(request: Request, folder: RunFolder, jobs: int | None, resume: bool
 def _say_where(report: Path) -> None:
     console = require("rich.console", "benchmark").Console()
     console.print(f"report: {report.resolve()}", soft_wrap=True, highlight=False)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Warnings in a line of their own, without the code they come from."""
-    with warnings.catch_warnings():
-        # A model's columns are taken by name, and handed on in its order.
-        warnings.filterwarnings("ignore", "X does not have valid feature names")
-        warnings.showwarning = lambda message, *_, **__: print(
-            f"xai-adapters: {message}", file=sys.stderr
-        )
-        yield
