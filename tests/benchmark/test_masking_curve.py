@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -15,6 +15,16 @@ from xai_adapters.benchmark.masking_curve import (
 )
 
 SMALL_INTEGERS = st.integers(-3, 3)
+
+
+@given(st.lists(SMALL_INTEGERS, min_size=6, max_size=6), st.integers(0, 100), st.booleans())
+@example([0, 0, 0, 0, 0, 3], 0, False)
+def test_rounding_breaks_no_ties(values: list[int], seed: int, by_magnitude: bool) -> None:
+    scores = torch.tensor(values, dtype=torch.float32).view(1, 1, 2, 3)
+    noise = 2 * torch.rand(scores.shape, generator=torch.Generator().manual_seed(seed)) - 1
+    noisy = scores + 1e-7 * scores.abs().max() * noise
+    exact, found = (relevance_ranks(each, by_magnitude=by_magnitude) for each in (scores, noisy))
+    assert torch.equal(found, exact)
 
 
 @st.composite

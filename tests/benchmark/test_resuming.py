@@ -184,6 +184,21 @@ def test_blocks_of_another_size_change_nothing_where_nothing_is_drawn() -> None:
     assert {**found, "asked": None} == {**whole, "asked": None}
 
 
+def test_no_metric_depends_on_the_size_of_the_blocks() -> None:
+    pytest.importorskip("captum")
+    measured = ("masking", "deletion", "sparseness", "faithfulness", "infidelity")
+    asked = {"metrics": (*measured, "max_sensitivity", "randomization"), "fills": ("blur",)}
+    whole, blocks = (
+        run_benchmark(toys.task(), toys.EXPLAINERS[2:], block_size=size, **asked).rows
+        for size in (None, 2)
+    )
+    assert len(whole) == len(blocks)
+    values = {(each["metric"], each["row"], each["threshold"]): each["value"] for each in blocks}
+    for each in whole:
+        place = each["metric"], each["row"], each["threshold"]
+        assert values[place] == pytest.approx(each["value"], abs=1e-5), place
+
+
 SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(Path(toys.__file__).parent)!r})

@@ -60,7 +60,7 @@ class AttributionBench(Bench):
         asked, predicted = self.task.rows[rows], self.predicted[rows]
         scored = Scored(
             self.task, self.black_box, asked, predicted, answer, entry.rank_by == "magnitude",
-            self.ask(explainer), ask_of_model, self.seed,
+            self.ask(explainer), ask_of_model, self.seed, rows.start,
         )  # fmt: skip
         measured = self.measuring.measured(scored)
         if isinstance(explainer, CounterfactualExplainer):

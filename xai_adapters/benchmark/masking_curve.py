@@ -14,6 +14,7 @@ THRESHOLDS = tuple(step / 20 for step in range(21))
 Fill = Literal["gray", "black", "white", "mean", "blur"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
 VALUES = {"gray": 0.5, "black": 0.0, "white": 1.0}
+_TIE = 1e-6
 # Of an image's side; a blur as wide leaves colours and no shapes.
 _BLUR = 0.1
 
@@ -23,7 +24,8 @@ def relevance_ranks(scores: Tensor, *, by_magnitude: bool, seed: int = 0) -> Ten
 
     A pixel's relevance is the mean of its channels' scores (or magnitudes). Ties are broken at
     random, by one order of pixels for all images, so that a map of equal values gains nothing from
-    where its pixels lie.
+    where its pixels lie. What differs by less than a millionth of the map's largest magnitude is a
+    tie: rounding alone makes as much of a difference, another one in a block of another size.
 
     Args:
         scores: (n, channels, height, width), larger is more relevant.
@@ -38,7 +40,9 @@ def relevance_ranks(scores: Tensor, *, by_magnitude: bool, seed: int = 0) -> Ten
         >>> relevance_ranks(scores, by_magnitude=False).tolist()
         [[3, 0, 1, 2]]
     """
-    relevance = (scores.abs() if by_magnitude else scores).mean(dim=1).flatten(1)
+    relevance = (scores.abs() if by_magnitude else scores).double().mean(dim=1).flatten(1)
+    largest = relevance.abs().amax(dim=1, keepdim=True)
+    relevance = (relevance / largest.where(largest > 0, 1.0) / _TIE).round()
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(relevance.shape[1], generator=generator).to(relevance.device)
     order = shuffled[relevance[:, shuffled].argsort(dim=1, stable=True)]

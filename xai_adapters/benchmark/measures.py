@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.bench import Ask, AskOfModel
+from xai_adapters.benchmark.bench import Ask, AskOfModel, derived_seed
 from xai_adapters.benchmark.masking_curve import (
     THRESHOLDS,
     Fill,
@@ -54,6 +54,7 @@ class Scored:
         explain: the explainer, for rows and classes.
         explain_model: the same explainer for another model, which has a name.
         seed: of what is drawn.
+        first: the place of the first row in the task.
     """
 
     task: Task
@@ -65,6 +66,15 @@ class Scored:
     explain: Ask
     explain_model: AskOfModel
     seed: int
+    first: int = 0
+
+    def drawn(self, draw: Callable[..., Tensor], n: int) -> Tensor:
+        """Numbers for n copies of each row, one after another, that its block makes no other."""
+        shape, found = (n, *self.rows.shape[1:]), []
+        for place in range(self.first, self.first + len(self.rows)):
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, place))
+            found.append(draw(shape, generator=generator))
+        return torch.cat(found).to(self.rows)
 
     @property
     def batch_size(self) -> int:
@@ -170,7 +180,7 @@ def measure_infidelity(scored: Scored) -> Values:
     radius = _span(scored.task) * _RADIUS
 
     def moved(rows: Tensor) -> tuple[Tensor, Tensor]:
-        moves = radius * torch.randn(rows.shape).to(rows)
+        moves = radius * scored.drawn(torch.randn, len(rows) // len(scored.rows))
         return moves, rows - moves
 
     found: Tensor = metrics.infidelity(
@@ -186,7 +196,7 @@ def measure_sensitivity(scored: Scored) -> Values:
     radius = _span(scored.task) * _RADIUS
 
     def moved(rows: Tensor, _: float = 0.0) -> Tensor:
-        return rows + radius * (2 * torch.rand(rows.shape).to(rows) - 1)
+        return rows + radius * (2 * scored.drawn(torch.rand, len(rows) // len(scored.rows)) - 1)
 
     def explain(rows: Tensor | tuple[Tensor], target: Tensor) -> tuple[Tensor]:
         # First in a tuple of its own accord, then what was moved.
