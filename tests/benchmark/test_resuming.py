@@ -218,7 +218,7 @@ def test_killed_while_it_works(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     process = subprocess.Popen([sys.executable, script, folder])
     try:
-        _wait_for(lambda: list((folder / "unfinished").glob("*all_at_once/*alone*")))
+        _wait_for(lambda: list((folder / "unfinished").glob("*all_at_once/*alone.safetensors")))
         with pytest.raises(ResultsFolderError, match=f"process {process.pid} on .* works in"):
             run_benchmark(toys.task(), every, folder=folder, resume=True)
     finally:
