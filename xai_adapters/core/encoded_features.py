@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -67,7 +68,9 @@ class EncodedFeatures:
         if self._is_as_encoded:
             return rows
         sources, codes = self._sources.to(rows.device)
-        taken = rows[:, sources]
+        taken = rows.index_select(1, sources)
+        if not len(self._coded[0]):
+            return taken
         return torch.where(codes < 0, taken, (taken == codes).to(rows.dtype))
 
     def decode(self, encoded: Tensor) -> Tensor:
@@ -75,7 +78,7 @@ class EncodedFeatures:
         encoded = require_width(encoded, self.n_encoded, "encoded")
         if self._is_as_encoded:
             return encoded
-        rows = encoded[:, self._targets.to(encoded.device)]
+        rows = encoded.index_select(1, self._targets.to(encoded.device))
         columns, codes = self._coded
         if len(columns):
             groups = encoded[:, len(self.continuous) :]
@@ -95,11 +98,11 @@ class EncodedFeatures:
             Lower and upper ends, each (n, number of continuous features).
         """
         own = require_width(encoded, self.n_encoded, "encoded")[:, : len(self.continuous)]
-        lower, upper, below, above = self._limits.to(own)
-        return (
-            torch.maximum(torch.minimum(lower, own), own + below),
-            torch.minimum(torch.maximum(upper, own), own + above),
-        )
+        lower, upper, below, above = self._for(own).limits
+        first, last = torch.minimum(lower, own), torch.maximum(upper, own)
+        if self._has_reach:
+            first, last = torch.maximum(first, own + below), torch.minimum(last, own + above)
+        return first, last
 
     def choices(self, encoded: Tensor) -> Tensor:
         """Say which categories each row may take: those it may change to, and always its own.
@@ -111,7 +114,7 @@ class EncodedFeatures:
             Booleans (n, sum of the group sizes).
         """
         groups = require_width(encoded, self.n_encoded, "encoded")[:, len(self.continuous) :]
-        return self._open_categories.to(groups.device) | (groups > 0.5)
+        return self._for(groups).is_open | (groups > 0.5)
 
     def settle(self, original: Tensor, proposed: Tensor) -> Tensor:
         """Return what is nearest to a proposed change and keeps every constraint.
@@ -131,22 +134,30 @@ class EncodedFeatures:
         proposed = require_width(proposed, self.n_encoded, "encoded")
         if self.is_free:
             return proposed
-        c = len(self.continuous)
-        numbers = self.settle_numbers(original, proposed[:, :c], *self.intervals(original))
+        tensors, c = self._for(proposed), len(self.continuous)
+        settled = self.settle_numbers(original, proposed[:, :c], *self.intervals(original))
+        if self.categorical:
+            scores = proposed[:, c:]
+            if self._has_closed:
+                # A score of -inf may be the best that is allowed; others must lie below it.
+                least = torch.finfo(scores.dtype).min
+                scores = scores.clamp(min=least).where(self.choices(original), -math.inf)
+            settled = torch.cat((settled, self._one_hot(scores)), dim=1)
+        return torch.where(tensors.is_fixed, original, settled) if self._has_fixed else settled
+
+    def hold_categories(self, encoded: Tensor) -> bool:
+        """Whether in every group of every encoded row (n, e) one entry is 1, the others are 0."""
         if not self.categorical:
-            return numbers
-        # A score of -inf may be the best that is allowed; what is not allowed must lie below it.
-        scores = proposed[:, c:].clamp(min=torch.finfo(proposed.dtype).min)
-        scores = scores.masked_fill(~self.choices(original), -math.inf)
-        # Side by side, the shorter groups filled up.
-        owner, place = self._groups.to(scores.device)
-        padded = scores.new_full(
-            (len(scores), len(self.categorical), max(self.group_sizes)), -math.inf
-        )
-        padded[:, owner, place] = scores
-        hard = (padded.argmax(dim=2)[:, owner] == place).to(numbers.dtype)
-        groups = torch.where(self._fixed_categories.to(hard.device), original[:, c:], hard)
-        return torch.cat((numbers, groups), dim=1)
+            return True
+        groups = encoded[:, len(self.continuous) :]
+        return torch.equal(self._one_hot(groups), groups)
+
+    def _one_hot(self, scores: Tensor) -> Tensor:
+        """Scores (n, sum of the group sizes) with 1 for the first best of each group, 0 else."""
+        tensors = self._for(scores)
+        padded = scores.index_select(1, tensors.padded)
+        best = padded.view(-1, len(self.categorical), max(self.group_sizes)).argmax(dim=2)
+        return (best.index_select(1, tensors.owner) == tensors.place).to(scores.dtype)
 
     def settle_numbers(
         self, original: Tensor, proposed: Tensor, lower: Tensor, upper: Tensor
@@ -162,15 +173,25 @@ class EncodedFeatures:
         Returns:
             Continuous features (n, c).
         """
-        own = original[:, : len(self.continuous)]
         value = torch.clamp(proposed, lower, upper)
-        if self._has_integers:
-            first, last = lower.ceil(), upper.floor()
-            whole = torch.where(first <= last, value.round().clamp(first, last), own)
-            value = torch.where(self._integer.to(own.device) & (value != own), whole, value)
-        return torch.where(self._fixed_numbers.to(own.device), own, value)
+        if not self._has_integers:
+            return value
+        own = original[:, : len(self.continuous)]
+        first, last = lower.ceil(), upper.floor()
+        whole = torch.where(first <= last, value.round().clamp(first, last), own)
+        return torch.where(self._for(own).is_integer & (value != own), whole, value)
 
-    # What the tensors are worked with: on the CPU, moved to the rows' device where used.
+    def _for(self, rows: Tensor) -> _Tensors:
+        """What rows are worked with, on their device and in their dtype; made once for each."""
+        key = rows.device, rows.dtype
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = _Tensors.of(self, *key)
+        return found
+
+    @cached_property
+    def _made(self) -> dict[tuple[torch.device, torch.dtype], _Tensors]:
+        return {}
 
     @cached_property
     def _sources(self) -> Tensor:
@@ -197,12 +218,6 @@ class EncodedFeatures:
         return torch.tensor([positions[column] for column in range(self.n_columns)])
 
     @cached_property
-    def _limits(self) -> Tensor:
-        """Lower and upper bound, longest step down and up: (4, number of continuous features)."""
-        limits = [(f.lower, f.upper, *f.steps) for f in self.continuous]
-        return torch.tensor(limits, dtype=torch.float64).view(-1, 4).T
-
-    @cached_property
     def _coded(self) -> tuple[Tensor, Tensor]:
         """Columns (k,) of codes, and by encoded category (sum of the group sizes, k) its code."""
         coded = [feature for feature in self.categorical if not feature.one_hot]
@@ -216,41 +231,88 @@ class EncodedFeatures:
         return torch.tensor([feature.columns[0] for feature in coded], dtype=torch.int64), codes
 
     @cached_property
-    def _groups(self) -> Tensor:
-        """Of each encoded category the number of its group, and its place there: (2, sum)."""
-        pairs = [(at, place) for at, size in enumerate(self.group_sizes) for place in range(size)]
-        return torch.tensor(pairs).T
-
-    @cached_property
-    def _integer(self) -> Tensor:
-        return torch.tensor([feature.integer for feature in self.continuous], dtype=torch.bool)
+    def _has_reach(self) -> bool:
+        """Whether some feature may go a part of the way to its bounds only."""
+        return any(0 < abs(step) < math.inf for f in self.continuous for step in f.steps)
 
     @cached_property
     def _has_integers(self) -> bool:
         return any(feature.integer for feature in self.continuous)
 
     @cached_property
-    def _open_categories(self) -> Tensor:
-        """Whether a row may change to each category."""
-        return torch.tensor(
-            [
-                feature.mutable and (feature.allowed is None or category in feature.allowed)
-                for feature in self.categorical
-                for category in feature.categories
-            ],
-            dtype=torch.bool,
+    def _has_fixed(self) -> bool:
+        return not all(feature.mutable for feature in self.features)
+
+    @cached_property
+    def _has_closed(self) -> bool:
+        """Whether a feature that may change may not change to all of its categories."""
+        return any(f.mutable and f.allowed is not None for f in self.categorical)
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """A schema as tensors, on one device and, where they are compared with rows, in their dtype.
+
+    Args:
+        limits: (4, c) lower and upper bound, longest step down and up. A bound that may not be
+            approached from inside is infinitely far on the other side, and leaves own values.
+        is_integer: (c,) whether changed values have to be whole.
+        is_fixed: (e,) whether the column's feature may not change.
+        is_open: (sum of the group sizes,) whether a row may change to each category.
+        owner: of each encoded category, the number of its group.
+        place: its place there.
+        padded: (groups times the largest group) which encoded category fills each place when
+            groups stand side by side; the first of a group fills what is left over.
+    """
+
+    limits: Tensor
+    is_integer: Tensor
+    is_fixed: Tensor
+    is_open: Tensor
+    owner: Tensor
+    place: Tensor
+    padded: Tensor
+
+    @classmethod
+    def of(cls, schema: EncodedFeatures, device: torch.device, dtype: torch.dtype) -> _Tensors:
+        """The tensors of a schema."""
+        numbers, groups, sizes = schema.continuous, schema.categorical, schema.group_sizes
+        limits = [
+            (f.lower if down else math.inf, f.upper if up else -math.inf, down, up)
+            for f in numbers
+            for down, up in [f.steps]
+        ]
+        fixed = [not f.mutable for f in numbers]
+        fixed += [not f.mutable for f in groups for _ in f.categories]
+        is_open = [
+            f.mutable and (f.allowed is None or category in f.allowed)
+            for f in groups
+            for category in f.categories
+        ]
+        starts = [sum(sizes[:at]) for at in range(len(sizes))]
+        places = range(max(sizes, default=0))
+
+        def flags(values: list[bool]) -> Tensor:
+            return torch.tensor(values, dtype=torch.bool, device=device)
+
+        def indices(values: list[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.int64, device=device)
+
+        return cls(
+            torch.tensor(limits, dtype=torch.float64).view(-1, 4).T.to(device, dtype),
+            flags([f.integer for f in numbers]),
+            flags(fixed),
+            flags(is_open),
+            indices([at for at, size in enumerate(sizes) for _ in range(size)]),
+            indices([place for size in sizes for place in range(size)]),
+            indices(
+                [
+                    start + (place if place < size else 0)
+                    for start, size in zip(starts, sizes, strict=True)
+                    for place in places
+                ]
+            ),
         )
-
-    @cached_property
-    def _fixed_numbers(self) -> Tensor:
-        """Whether each continuous feature may not change."""
-        return torch.tensor([not feature.mutable for feature in self.continuous], dtype=torch.bool)
-
-    @cached_property
-    def _fixed_categories(self) -> Tensor:
-        """Whether each encoded category belongs to a feature that may not change."""
-        fixed = [not f.mutable for f in self.categorical for _ in f.categories]
-        return torch.tensor(fixed, dtype=torch.bool)
 
 
 def require_width(rows: Tensor, n_columns: int, kind: str) -> Tensor:

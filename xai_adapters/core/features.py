@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import Tensor
 
 from xai_adapters.core import feature_forms as forms
@@ -111,17 +112,12 @@ class FeatureSchema(EncodedFeatures):
             InvalidInputError: naming the feature and the first such row.
         """
         rows = require_width(rows, self.n_columns, "model")
-        if self.categorical and not all(map(self._hold_categories, rows.split(_BLOCK))):
-            self._name_bad_category(rows)
+        if self.categorical:
+            for some in rows.split(_BLOCK) if len(rows) > _BLOCK else [rows]:
+                if not self.hold_categories(self.encode(some)):
+                    self._name_bad_category(rows)
         if bounds:
             self._check_numbers(rows)
-
-    def _hold_categories(self, rows: Tensor) -> bool:
-        """Whether in every group of every row one entry is 1 and the others are 0."""
-        groups = self.encode(rows)[:, len(self.continuous) :]
-        owner, _ = self._groups.to(rows.device)
-        held = groups.new_zeros(len(groups), len(self.categorical)).index_add_(1, owner, groups)
-        return bool(((groups == 0) | (groups == 1)).all() and (held == 1).all())
 
     def _name_bad_category(self, rows: Tensor) -> None:
         for feature in self.categorical:
@@ -142,8 +138,9 @@ class FeatureSchema(EncodedFeatures):
 
     def _check_numbers(self, rows: Tensor) -> None:
         # As the rows' dtype has them: 0.1 is not the float32 nearest to it.
-        limits = self._limits[:2].to(rows)
-        for feature, (lower, upper) in zip(self.continuous, limits.T, strict=True):
+        bounds = [(feature.lower, feature.upper) for feature in self.continuous]
+        limits = torch.tensor(bounds, dtype=torch.float64).view(-1, 2).to(rows)
+        for feature, (lower, upper) in zip(self.continuous, limits, strict=True):
             if not feature.integer and math.isinf(feature.lower) and math.isinf(feature.upper):
                 continue
             numbers = rows[:, feature.column]
