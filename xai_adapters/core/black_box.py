@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
@@ -88,7 +89,9 @@ class BlackBox:
         self.n_queries = 0
         self.gives_probabilities = True
         self._as_tensor = arrays == "torch" or isinstance(predictor, nn.Module)
-        _, own_classes = _asking(predictor)
+        # Looked up once: of an estimator that is wrapped, finding its method may cost as much as
+        # asking about a row.
+        self._ask, own_classes = _asking(predictor)
         # A decision has classes of its own.
         found = own_classes if classes is None and decision is None else classes
         # Plain numbers and text, where numpy would give its own.
@@ -122,18 +125,17 @@ class BlackBox:
         Raises:
             PredictorError: if the predictor returns NaN or not one answer a row.
         """
-        ask, _ = _asking(self.predictor)
         self.n_queries += len(rows)
         # A few rows at a time are asked about often enough for a split to be felt.
         batches = [rows] if len(rows) <= self.batch_size else rows.split(self.batch_size)
         with torch.no_grad(), left_as_found(self.predictor, rows.device):
-            answers = [self._answer(ask, batch) for batch in batches]
+            answers = [self._answer(self._ask, batch) for batch in batches]
         if isinstance(answers[0], np.ndarray):
             return self._one_hot(np.concatenate(answers)).to(rows.device)
-        outputs = torch.cat(answers).to(rows.device)
+        outputs = (torch.cat(answers) if len(answers) > 1 else answers[0]).to(rows.device)
         if self.output == "auto" and self.reading != "logits":
             # One reading for all rows ever asked: a lone row of logits may add up to 1.
-            named = self.decision is None and getattr(ask, "__name__", "") == "predict_proba"
+            named = self.decision is None and getattr(self._ask, "__name__", "") == "predict_proba"
             can_be = named or bool(are_probabilities(outputs).all())
             self.reading = "probabilities" if can_be else "logits"
         self.gives_probabilities = True
@@ -168,8 +170,8 @@ class BlackBox:
         outputs = answer.reshape(len(batch), -1)
         if not outputs.is_floating_point():
             outputs = outputs.to(torch.float32)
-        # NaN is not below anything.
-        if not (outputs < torch.inf).all():
+        # NaN is the largest of numbers, and not below anything.
+        if outputs.numel() and not outputs.max().item() < math.inf:
             undefined = (outputs.isnan() | outputs.isposinf()).any(dim=1)
             raise PredictorError(
                 f"the predictor returned NaN or inf for {int(undefined.sum())} of {len(batch)} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -38,12 +38,11 @@ def left_as_found(model: Callable[..., Any], device: torch.device | None = None)
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
     training = [module for module in modules if module.training]
-    with ExitStack() as stack:
-        # A model may draw random numbers even in eval mode.
-        stack.enter_context(kept_random_state(device))
-        if any(isinstance(module, nn.RNNBase) for module in modules):
-            # cuDNN refuses the backward pass of a recurrent network in eval mode.
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+    is_recurrent = any(isinstance(module, nn.RNNBase) for module in modules)
+    # cuDNN refuses the backward pass of a recurrent network in eval mode.
+    without_cudnn = torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
+    # A model may draw random numbers even in eval mode.
+    with kept_random_state(device), without_cudnn:
         try:
             # Not eval(): a subclass may have given train() further duties.
             for module in training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,7 +59,7 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
 def require_finite(rows: Tensor, name: str) -> None:
     """Raise `InvalidInputError` naming the first NaN or infinite value's row and position."""
     # The ends tell: a mask of all values would take a quarter of their memory, and more on the way.
-    if rows.numel() and not torch.stack(rows.aminmax()).isfinite().all():
+    if rows.numel() and not all(map(math.isfinite, rows.aminmax())):
         bad = ~torch.isfinite(rows)
         first = bad.nonzero()[0].tolist()
         n_rows = int(bad.flatten(1).any(dim=1).sum()) if rows.ndim > 1 else int(bad.sum())
