@@ -64,6 +64,16 @@ class FittedNetworks:
         categorical = torch.tensor([feature.cost for feature in self.schema.categorical])
         return continuous.to(self.mean.device), categorical.to(self.mean.device)
 
+    @cached_property
+    def _mean(self) -> Tensor:
+        """(e,) the mean of each encoded column; categories are left as they are."""
+        return torch.cat((self.mean, self.mean.new_zeros(sum(self.schema.group_sizes))))
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        """(e,) the spread of each encoded column, 1 for categories."""
+        return torch.cat((self.spread, self.spread.new_ones(sum(self.schema.group_sizes))))
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything about the networks that is an array, by name."""
         weights = {
@@ -127,11 +137,7 @@ class FittedNetworks:
 
     def standardised(self, encoded: Tensor) -> Tensor:
         """Encoded rows (n, e) as the networks see them; float32, whatever the user's dtype."""
-        n_continuous = len(self.mean)
-        numbers = (encoded[:, :n_continuous] - self.mean) / self.spread
-        if self.schema.group_sizes:
-            numbers = torch.cat((numbers, encoded[:, n_continuous:]), dim=1)
-        return numbers.to(torch.float32)
+        return ((encoded - self._mean) / self._spread).to(torch.float32)
 
     def surrogate_class(self, encoded: Tensor) -> Tensor:
         """Class (n,) that the surrogate gives encoded rows (n, e)."""
@@ -146,12 +152,7 @@ class FittedNetworks:
     def proposal(self, encoded: Tensor, target: Tensor) -> Tensor:
         """What the perturber proposes for encoded rows, to be settled by the schema: (n, e)."""
         outputs = self.perturber(self.standardised(encoded), target).to(encoded.dtype)
-        n_continuous = len(self.mean)
-        if not self.schema.group_sizes:
-            moved: Tensor = encoded + outputs * self.spread
-            return moved
-        changes = outputs[:, :n_continuous] * self.spread
-        return self.layer.proposal(encoded, torch.cat((changes, outputs[:, n_continuous:]), dim=1))
+        return self.layer.proposal(encoded, outputs * self._spread)
 
     def perturbed(self, encoded: Tensor, target: Tensor) -> Tensor:
         """Encoded rows (n, e) perturbed towards classes (n,), every constraint kept."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.functional import linear
 
 
 class SeededDropout:
@@ -61,13 +63,18 @@ class _Network(nn.Module):
         self.widths = tuple(widths)
         self.dropout = SeededDropout(dropout, generator) if dropout and widths else None
         self.layers = nn.ModuleList()
+        # Their parameters once more: a module's own machinery costs more than a row's products.
+        self._affine: list[tuple[Tensor, Tensor]] = []
         for n_in, n_out in pairwise([n_inputs, *widths, n_outputs]):
             # skip_init, since the constructor's own draws come from the global random state.
-            linear = nn.utils.skip_init(nn.Linear, n_in, n_out, device=device, dtype=torch.float32)
+            layer: Any = nn.utils.skip_init(
+                nn.Linear, n_in, n_out, device=device, dtype=torch.float32
+            )
             bound = n_in**-0.5
-            for parameter in linear.parameters():
+            for parameter in layer.parameters():
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
-            self.layers.append(linear)
+            self.layers.append(layer)
+            self._affine.append((layer.weight, layer.bias))
 
     def freeze(self) -> None:
         """End fitting: no gradients for the weights, no dropout and so no generator to keep."""
@@ -79,12 +86,11 @@ class _Network(nn.Module):
         if self.training and self.dropout:
             # All layers' at once: each draw has a price of its own.
             masks = self.dropout.mask(len(values), sum(self.widths)).split(self.widths, dim=1)
-        for layer, mask in zip(self.layers, masks, strict=False):
-            values = layer(values).relu_()
+        for affine, mask in zip(self._affine, masks, strict=False):
+            values = linear(values, *affine).relu_()
             if mask is not None:
                 values = values * mask
-        outputs: Tensor = self.layers[-1](values)
-        return outputs
+        return linear(values, *self._affine[-1])
 
 
 class Surrogate(_Network):
@@ -136,8 +142,9 @@ class Perturber(_Network):
     ) -> None:
         super().__init__(n_columns + n_classes, widths, n_columns, dropout, generator, device)
         self.n_classes = n_classes
+        self._told = torch.eye(n_classes, device=device)
 
     def forward(self, rows: Tensor, target: Tensor) -> Tensor:
         """Outputs (n, e) for standardised rows (n, e) that are to reach classes `target` (n,)."""
-        told = nn.functional.one_hot(target, self.n_classes).to(rows.dtype)
+        told = self._told.index_select(0, target)
         return self._through_layers(torch.cat((rows, told), dim=1))

@@ -32,6 +32,9 @@ class PartialGumbel:
     def __init__(self, n_continuous: int, group_sizes: Sequence[int]) -> None:
         self.n_continuous = n_continuous
         self.group_sizes = tuple(group_sizes)
+        # Of a number and of an own category in what is proposed.
+        n_categories = sum(self.group_sizes)
+        self._weight = torch.tensor([1.0] * n_continuous + [OWN_CATEGORY] * n_categories)
 
     def proposal(self, rows: Tensor, outputs: Tensor) -> Tensor:
         """What the outputs propose: moved numbers (n, c), and a score for each category.
@@ -42,9 +45,7 @@ class PartialGumbel:
         """
         if not self.group_sizes:
             return rows + outputs
-        moved = rows[:, : self.n_continuous] + outputs[:, : self.n_continuous]
-        own = rows[:, self.n_continuous :]
-        return torch.cat((moved, outputs[:, self.n_continuous :] + OWN_CATEGORY * own), dim=1)
+        return rows * self._weight.to(rows.device) + outputs
 
     def sample(
         self,
