@@ -137,7 +137,7 @@ def test_a_boundary_half_way_or_further_is_hit_within_two_percent():
 
 def everything(search, seed=0):
     towards = 0.3 * torch.ones_like(search.original[:, : len(search.networks.mean)])
-    search.go_along(towards, n_halvings=6 * (seed % 3 > 0))
+    search.go_along(towards, shorten=seed % 3 > 0)
     search.put_back()
     search.shorten()
     search.search_nearby(6, seed, keep_zeros=seed % 2 == 0)
@@ -211,7 +211,7 @@ def test_rows_that_fall_short_are_lengthened_and_those_that_reach_are_not():
     search, recorder = search_of(
         lambda rows, points: points[:, 0] > limits[rows], original, proposal
     )
-    search.go_along(torch.zeros(6, 2), n_halvings=0)
+    search.go_along(torch.zeros(6, 2), shorten=False)
     assert search.success.tolist() == [True] * 5 + [False]
     torch.testing.assert_close(
         search.best[:, 0], torch.tensor([1.0, 1.0, 2.25, 2.25**2, 2.25**2, 1.0])
@@ -241,7 +241,7 @@ def test_the_mean_direction_goes_with_the_proposed_categories():
     search, _ = search_of(
         lambda rows, points: (points[:, 0] > 0.9) & (points[:, 3] == 1), original, proposal, schema
     )
-    search.go_along(torch.tensor([[1.0]]), n_halvings=0)
+    search.go_along(torch.tensor([[1.0]]), shorten=False)
     assert search.success.all()
     assert search.best.tolist() == [[1.0, 0.0, 0.0, 1.0]]
 
@@ -253,9 +253,24 @@ def test_a_change_of_categories_alone_cannot_be_shortened():
     search, recorder = search_of(lambda rows, points: points[:, 3] == 1, original, proposal, schema)
     search.go_along(torch.zeros(2, 1))
     assert search.success.all()
-    assert recorder.n_asked == {0: 1, 1: 1 + 9}
+    # Of the second row the categories alone were asked about, and were enough.
+    assert recorder.n_asked == {0: 1, 1: 2}
+    assert search.best.tolist() == [[0.0, 0.0, 0.0, 1.0]] * 2
     search.shorten()
-    assert recorder.n_asked == {0: 1, 1: 1 + 9 + 6}
+    assert recorder.n_asked == {0: 1, 1: 2}
+
+
+def test_categories_that_are_not_enough_alone_go_with_the_shortest_step():
+    schema = FeatureSchema([Continuous("x", 0), Categorical("job", "abc", (1, 2, 3))])
+    original = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    proposal = torch.tensor([[1.0, 0.2, 0.1, 5.0]])
+    search, recorder = search_of(
+        lambda rows, points: (points[:, 0] > 0.4) & (points[:, 3] == 1), original, proposal, schema
+    )
+    search.go_along(torch.zeros(1, 1))
+    assert search.success.all()
+    assert search.best.tolist() == [[26 / 64, 0.0, 0.0, 1.0]]
+    assert recorder.n_asked == {0: 2 + 9}
 
 
 def test_where_nothing_flips_the_proposal_stays():
@@ -271,7 +286,9 @@ def test_where_nothing_flips_the_proposal_stays():
     search.search_nearby(10, 0, keep_zeros=False)
     assert not search.success.any()
     assert torch.equal(search.best, schema.settle(original, proposal))
-    assert recorder.most() == 6
+    # At the proposal, with its categories alone, at two longer steps, and three times in the mean
+    # direction.
+    assert recorder.most() == 7
 
 
 @given(schemas(), SEEDS)

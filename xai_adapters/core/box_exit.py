@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from xai_adapters.core.features import FeatureSchema
-from xai_adapters.core.step_search import shortest_flip
+from xai_adapters.core.step_search import HALVES, shortest_flip
 
 # One feature more in each question, and where there are many, an eighth more.
 _MORE = 1.125
@@ -49,7 +49,9 @@ def leave_box(
         best[rows[flipped]] = points[flipped]
         success[rows[flipped]] = True
 
-    def go_along(rows: Tensor, towards: Tensor, *, known: bool, n_halvings: int) -> None:
+    def go_along(
+        rows: Tensor, towards: Tensor, *, known: bool | None, divisions: Sequence[int]
+    ) -> None:
         """The shortest step from the rows to points (a, e), known to flip or not, that flips."""
         found, points = shortest_flip(
             schema,
@@ -57,7 +59,7 @@ def leave_box(
             towards,
             lambda some, points: flips(rows[some], points),
             known=known,
-            n_halvings=n_halvings,
+            divisions=divisions,
         )
         best[rows[found]] = points
         success[rows[found]] = True
@@ -72,7 +74,7 @@ def leave_box(
             try_points(rows, torch.where(place[rows] < n_moved, end[rows], original[rows]))
     in_vain = (~success).nonzero()[:, 0]
     if len(in_vain):
-        go_along(in_vain, end[in_vain], known=False, n_halvings=0)
+        go_along(in_vain, end[in_vain], known=None, divisions=())
     for last in range(n_features - 1, -1, -1):
         differs, mine = best != original, place == last
         # Without its last change a row is what it was, and there is nothing to ask.
@@ -82,5 +84,5 @@ def leave_box(
             try_points(rows, torch.where(place[rows] == last, original[rows], best[rows]))
     found = (success & (best != original).any(dim=1)).nonzero()[:, 0]
     if len(found):
-        go_along(found, best[found], known=True, n_halvings=6)
+        go_along(found, best[found], known=True, divisions=HALVES)
     return best, success

@@ -10,15 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.core.fitted_networks import FittedNetworks
-from xai_adapters.core.step_search import shortest_flip
+from xai_adapters.core.step_search import HALVES, QUARTERS, shortest_flip, with_categories
 
 # The local search draws directions ever nearer to the best so far, and then begins anew.
 _ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
 # Every so many questions one is drawn from the whole ball: the nearest flip may lie elsewhere.
 _EVERYWHERE = 2
 _LARGEST_BLOCK = 64
-# For so few rows a call of the black box costs more than the rows asked in it.
-_FEW_ROWS = 16
 # So many features are put back one by one: blocks of them are seldom free to go together.
 _FEW_FEATURES = 8
 
@@ -46,37 +44,61 @@ class CounterfactualSearch:
     def __post_init__(self) -> None:
         """Begin at the proposals."""
         self._n_numbers = len(self.networks.schema.continuous)
-        # A copy: of a free schema the settled proposal is the caller's own tensor.
-        self.best = self.networks.schema.settle(self.original, self.proposal).clone()
-        c = self._n_numbers
-        # Longer steps are steps of the numbers as proposed, with the categories as they settle.
-        self.proposal = torch.cat((self.proposal[:, :c], self.best[:, c:]), dim=1)
+        self.best = self.networks.schema.settle(self.original, self.proposal)
+        if self.best is self.proposal:
+            # What settles already is the caller's own tensor.
+            self.best = self.best.clone()
         self.success = torch.zeros(len(self.best), dtype=torch.bool, device=self.best.device)
 
     def ask_once(self) -> None:
         """Ask about the proposals as they are."""
-        self._along(self.proposal, self._every(), n_halvings=0, n_growths=0)
+        self.success = self.flips(self._every(), self.best)
 
-    def go_along(self, towards: Tensor, *, n_halvings: int = 6) -> None:
+    def go_along(self, towards: Tensor, *, shorten: bool = True) -> None:
         """Find the shortest step that flips: along the proposal, else in the mean direction.
+
+        Of a row that changes both, categories are asked about alone too, and numbers stay as they
+        are where that is enough.
 
         Args:
             towards: (n, number of continuous features), the mean change of rows that went to the
                 class which each row is to reach.
-            n_halvings: questions to shorten a step.
+            shorten: look for a shorter step than the first that is found.
         """
-        few = len(self.best) <= _FEW_ROWS
-        self._along(self.proposal, self._every(), n_halvings=n_halvings, looks_ahead=few)
+        schema, every = self.networks.schema, self._every()
+        start = with_categories(schema, self.original, self.best)
+        alone = every[:0]
+        if schema.categorical and schema.continuous:
+            switched = (start != self.original).any(dim=1)
+            alone = (switched & (start != self.best).any(dim=1)).nonzero()[:, 0]
+        answers = self.flips(
+            torch.cat((alone, every)), torch.cat((start.index_select(0, alone), self.best))
+        )
+        enough = alone[answers[: len(alone)]]
+        self.success = answers[len(alone) :].index_fill(0, enough, True)
+        self.best[enough] = start[enough]
+        if len(enough) == len(every):
+            return
+        if shorten:
+            self.shorten()
         missing = (~self.success).nonzero()[:, 0]
         if len(missing):
+            divisions = HALVES if shorten else ()
+            # Longer steps are steps of the numbers as proposed, with the categories as they settle.
+            further = with_categories(schema, self.proposal, self.best)
+            self._along(further, missing, known=False, divisions=divisions)
+            missing = missing[~self.success[missing]]
             c = self._n_numbers
-            numbers, categories = self.original[:, :c] + towards, self.proposal[:, c:]
-            mean_step = torch.cat((numbers, categories), dim=1)
-            self._along(mean_step, missing, n_halvings=n_halvings)
+            mean_step = torch.cat((start[:, :c] + towards, start[:, c:]), dim=1)
+            # One question less, as categories may have been asked about alone.
+            self._along(mean_step, missing, divisions=divisions[1:])
 
     def shorten(self) -> None:
-        """Halve the way to what was found where a part of it suffices: six questions."""
-        self._along(self.best, self.success.nonzero()[:, 0], known=True)
+        """Divide the way to what was found where a part of it suffices: nine questions."""
+        c = self._n_numbers
+        moved = (self.best[:, :c] != self.original[:, :c]).any(dim=1)
+        rows = (self.success & moved).nonzero()[:, 0]
+        self._along(self.best, rows, known=True, divisions=QUARTERS)
 
     def put_back(self) -> None:
         """Give features their old values back where the decision stays changed without them.
@@ -152,8 +174,8 @@ class CounterfactualSearch:
             nearer = self.networks.length(before, point) < self.networks.length(before, best)
             self._try(found[nearer], point[nearer])
 
-    def _along(self, end: Tensor, rows: Tensor, known: bool = False, **settings: Any) -> None:
-        """The shortest step from the rows towards `end`, known to flip them or not, that flips."""
+    def _along(self, end: Tensor, rows: Tensor, **settings: Any) -> None:
+        """The shortest step from the rows towards `end` that flips, by `shortest_flip`."""
         if len(rows) == 0:
             return
         found, points = shortest_flip(
@@ -161,7 +183,6 @@ class CounterfactualSearch:
             self.original[rows],
             end[rows],
             lambda some, points: self.flips(rows[some], points),
-            known=known,
             **settings,
         )
         self.best[rows[found]] = points

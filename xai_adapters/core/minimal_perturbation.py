@@ -46,7 +46,6 @@ class Perturbation:
 
     Attributes:
         original: (n, d), the rows as they were given.
-        perturbation: (n, d), the change of each row.
         perturbed: (n, d), the changed rows; every constraint of the schema holds for them.
         origin: (n,) the class each row was to leave.
         target: (n,) the class each row was to reach.
@@ -56,7 +55,6 @@ class Perturbation:
     """
 
     original: Tensor
-    perturbation: Tensor
     perturbed: Tensor
     origin: Tensor
     target: Tensor
@@ -64,6 +62,11 @@ class Perturbation:
     queries: int
     _length: Callable[[], Tensor] = field(repr=False)
     _surrogate_class: Callable[[Tensor], Tensor] = field(repr=False)
+
+    @cached_property
+    def perturbation(self) -> Tensor:
+        """(n, d), the change of each row."""
+        return self.perturbed - self.original
 
     @cached_property
     def length(self) -> Tensor:
@@ -281,8 +284,8 @@ class MinimalPerturbation(FittingSettings):
             NotFittedError: before `fit`.
             InvalidInputError: for rows that cannot be used.
         """
-        fitted, rows = self._ready(X)
-        return fitted.surrogate_class(fitted.encoded(rows))
+        fitted, _, encoded = self._ready(X)
+        return fitted.surrogate_class(encoded)
 
     def certainty(self, X: Any, *, origin: Tensor | None = None) -> Certainty:
         """How far rows (n, d) are from another decision: small means near the boundary.
@@ -298,9 +301,8 @@ class MinimalPerturbation(FittingSettings):
             NotFittedError: before `fit`.
             InvalidInputError: for rows that cannot be used.
         """
-        fitted, rows = self._ready(X)
+        fitted, rows, encoded = self._ready(X)
         with torch.no_grad():
-            encoded = fitted.encoded(rows)
             if origin is None:
                 origin = fitted.surrogate_class(encoded)
             _check_origin(origin, len(rows), fitted.perturber.n_classes)
@@ -350,12 +352,11 @@ class MinimalPerturbation(FittingSettings):
             raise InvalidInputError("check asks the black box: hand it over as black_box=")
         if (put_back or local_search) and not check:
             raise InvalidInputError("put_back and local_search go with check=True")
-        fitted, rows = self._ready(X)
+        fitted, rows, encoded = self._ready(X)
         schema = fitted.schema
         box = None if black_box is None else _understood_as_in_fit(fitted, black_box)
         asked_before = box.n_queries if box else 0
         with torch.no_grad():
-            encoded = fitted.encoded(rows)
             if origin is None:
                 origin = box.labels(rows) if box else fitted.surrogate_class(encoded)
             _check_origin(origin, len(rows), fitted.perturber.n_classes)
@@ -364,8 +365,10 @@ class MinimalPerturbation(FittingSettings):
                 reached = fitted.nearest_other(encoded, origin)
             else:
                 reached = self._targets(target, len(rows)).to(rows.device)
-            there = reached == origin
-            proposal = torch.where(there[:, None], encoded, fitted.proposal(encoded, reached))
+            proposal = fitted.proposal(encoded, reached)
+            if not any_other:
+                there = reached == origin
+                proposal = torch.where(there[:, None], encoded, proposal)
             if box is None:
                 after, success = schema.settle(encoded, proposal), None
             else:
@@ -379,10 +382,10 @@ class MinimalPerturbation(FittingSettings):
 
                 search = CounterfactualSearch(fitted, encoded, proposal, flips)
                 if check:
-                    towards = fitted.mean_change[reached]
+                    towards = fitted.mean_change.index_select(0, reached)
                     if put_back:
                         # What is to be put back may be far: the way is cut short after that.
-                        search.go_along(towards, n_halvings=0)
+                        search.go_along(towards, shorten=False)
                         search.put_back()
                         search.shorten()
                     else:
@@ -395,7 +398,6 @@ class MinimalPerturbation(FittingSettings):
         perturbed = schema.decode(after).to(rows.dtype)
         return Perturbation(
             original=rows,
-            perturbation=perturbed - rows,
             perturbed=perturbed,
             origin=origin,
             target=reached,
@@ -448,12 +450,15 @@ class MinimalPerturbation(FittingSettings):
             return self.schema.to_rows(X)
         return as_rows(X, n_columns=schema.n_columns if schema else None)
 
-    def _ready(self, X: Any) -> tuple[FittedNetworks, Tensor]:
+    def _ready(self, X: Any) -> tuple[FittedNetworks, Tensor, Tensor]:
+        """What was fitted, and rows as they are and encoded."""
         if self._fitted is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         rows = self._rows(X, self._fitted.schema)
-        self._fitted.schema.check(rows)
-        return self._fitted, rows
+        encoded = self._fitted.encoded(rows)
+        if not self._fitted.schema.hold_categories(encoded):
+            self._fitted.schema.check(rows)
+        return self._fitted, rows, encoded
 
     def _warn(self) -> None:
         """Say what to do about networks that will not serve."""
@@ -556,8 +561,9 @@ def _shortest_of(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed
 def _check_origin(origin: Tensor, n_rows: int, n_classes: int) -> None:
     if len(origin) != n_rows:
         raise InvalidInputError(f"origin has {len(origin)} classes for {n_rows} rows")
-    unknown = (origin < 0) | (origin >= n_classes)
-    if unknown.any():
+    low, high = origin.aminmax()
+    if low.item() < 0 or high.item() >= n_classes:
+        unknown = (origin < 0) | (origin >= n_classes)
         row = int(unknown.nonzero()[0])
         raise InvalidInputError(
             f"row {row} has class {int(origin[row])}; fit saw the classes 0 to {n_classes - 1} "

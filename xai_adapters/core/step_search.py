@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,39 +10,42 @@ from torch import Tensor
 
 from xai_adapters.core.features import FeatureSchema
 
+# What an interval is divided by, one entry a call: both leave a 64th of it. Halves ask about the
+# fewest rows, quarters ask in half as many calls about half as many rows again.
+HALVES = (2,) * 6
+QUARTERS = (4,) * 3
+
 
 def shortest_step(
     changes: Callable[[Tensor, Tensor], Tensor],
     n_rows: int,
     device: torch.device,
     *,
-    n_halvings: int = 6,
+    divisions: Sequence[int] = HALVES,
     n_growths: int = 2,
     growth: float = 2.25,
-    known: bool = False,
+    known: bool | None = None,
     whole: Tensor | None = None,
-    looks_ahead: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """For each row the shortest step along its direction that changes the decision.
 
     Every row is asked at step 1. Where that does not change the decision, longer steps are asked
-    until one does; then the interval between a step that does not and one that does is halved. A
-    step that is returned as changing the decision has been asked. All rows are asked together,
-    each at most 1 + n_growths + n_halvings times (n_halvings, where step 1 is known to change the
-    decision), and no row's steps depend on another's.
+    until one does; then the interval between a step that does not and one that does is divided,
+    and of the parts the first at whose end the decision has changed is divided again. A step that
+    is returned as changing the decision has been asked. All rows are asked together, and no row's
+    steps depend on another's.
 
     Args:
         changes: tells for rows (a,) and steps (a,) whether the decision has changed there (a,).
         n_rows: how many rows there are.
         device: of the tensors.
-        n_halvings: questions to shorten a step; the interval shrinks to 1 / 2^n_halvings.
+        divisions: into how many parts intervals are divided, one after the other; k parts take
+            k - 1 questions, asked in one call.
         n_growths: questions to lengthen a step.
         growth: factor by which a step is lengthened.
-        known: whether step 1 is known to change every row's decision.
+        known: whether step 1 is known to change every row's decision, or known not to; None to
+            ask.
         whole: (n,) rows of which a shorter step is the same as the whole one: they are not asked.
-        looks_ahead: with each question to shorten a step, ask both that may follow it. The steps
-            are the same and there are half as many calls, for half as many questions again
-            (of an even n_halvings).
 
     Returns:
         (n,) steps, 1 where no step changed the decision, and (n,) whether it changed.
@@ -55,7 +58,11 @@ def shortest_step(
     """
     every = torch.arange(n_rows, device=device)
     below, above = torch.zeros(n_rows, device=device), torch.ones(n_rows, device=device)
-    changed = torch.ones_like(every, dtype=torch.bool) if known else changes(every, above)
+    changed = (
+        torch.full_like(every, known, dtype=torch.bool)
+        if known is not None
+        else changes(every, above)
+    )
     for _ in range(n_growths):
         still = (~changed).nonzero()[:, 0]
         if len(still) == 0:
@@ -66,22 +73,17 @@ def shortest_step(
     # Where nothing helped, a longer step is no better than the one that was given.
     above[~changed] = 1
     found = (changed if whole is None else changed & ~whole).nonzero()[:, 0]
-    if n_halvings and len(found):
-        shorter, longer = below[found], above[found]
-        for _ in range(n_halvings // 2 if looks_ahead else n_halvings):
-            middle = (shorter + longer) / 2
-            if looks_ahead:
-                early, late = (shorter + middle) / 2, (middle + longer) / 2
-                steps = torch.cat((middle, early, late))
-                at_middle, at_early, at_late = changes(found.repeat(3), steps).view(3, -1)
-                after = torch.where(at_middle, early, late)
-                answers = [(middle, at_middle), (after, torch.where(at_middle, at_early, at_late))]
-            else:
-                answers = [(middle, changes(found, middle))]
-            for step, enough in answers:
-                longer = torch.where(enough, step, longer)
-                shorter = torch.where(enough, shorter, step)
-        above[found] = longer
+    if divisions and len(found):
+        ends = torch.stack((below[found], above[found]), dim=1)
+        for n_parts in divisions:
+            shares = torch.arange(1, n_parts, device=device) / n_parts
+            steps = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * shares
+            enough = changes(found.repeat_interleave(n_parts - 1), steps.flatten()).view_as(steps)
+            # The steps that are too short up to the first that is not.
+            n_short = (~enough).cumprod(dim=1).sum(dim=1, keepdim=True)
+            steps = torch.cat((ends[:, :1], steps, ends[:, 1:]), dim=1)
+            ends = steps.gather(1, torch.cat((n_short, n_short + 1), dim=1))
+        above[found] = ends[:, 1]
     return above, changed
 
 
@@ -91,7 +93,7 @@ def shortest_flip(
     end: Tensor,
     flips: Callable[[Tensor, Tensor], Tensor],
     *,
-    known: bool = False,
+    known: bool | None = None,
     **settings: Any,
 ) -> tuple[Tensor, Tensor]:
     """For each encoded row the nearest point found on the way to another, or beyond, that flips.
@@ -104,27 +106,27 @@ def shortest_flip(
         end: (a, e) where they go, with settled categories; their numbers need not be.
         flips: tells for positions (b,) among them and points (b, e) whether the decision is the
             wanted one there (b,).
-        known: whether every `end` is known to flip. Then a row is among those found only if a
-            shorter step flips too: the others stay exactly where they were asked about.
+        known: whether every `end` is known to flip, or known not to. Where it is known to, a row is
+            among those found only if a shorter step flips too: the others stay exactly where they
+            were asked about.
         **settings: of `shortest_step`.
 
     Returns:
         (f,) positions of the rows for which a point was found, and those points (f, e).
     """
-    c = len(schema.continuous)
-    change = end[:, :c] - before[:, :c]
-    groups = end[:, c:]
-    if not schema.is_free:
-        lower, upper = schema.intervals(before)
+    start = with_categories(schema, before, end)
+    change = end - start
+    intervals = schema.intervals(before)
 
     def point(some: Tensor, steps: Tensor) -> Tensor:
-        own = before[some]
-        moved = own[:, :c] + steps.to(change)[:, None] * change[some]
+        own = start.index_select(0, some)
+        moved = own + steps.to(change)[:, None] * change.index_select(0, some)
         if schema.is_free:
             return moved
-        ends = lower[some], upper[some]
-        numbers = schema.settle_numbers(own, moved, *ends)
-        return torch.cat((numbers, groups[some]), dim=1)
+        lower, upper = (ends.index_select(0, some) for ends in intervals)
+        c = len(schema.continuous)
+        numbers = schema.settle_numbers(own, moved[:, :c], lower, upper)
+        return torch.cat((numbers, own[:, c:]), dim=1)
 
     steps, flipped = shortest_step(
         lambda some, steps: flips(some, point(some, steps)),
@@ -138,3 +140,11 @@ def shortest_flip(
         flipped &= steps < 1
     found = flipped.nonzero()[:, 0]
     return found, point(found, steps[found])
+
+
+def with_categories(schema: FeatureSchema, rows: Tensor, others: Tensor) -> Tensor:
+    """Encoded rows (n, e) with the categories of others (n, e)."""
+    if not schema.categorical:
+        return rows
+    c = len(schema.continuous)
+    return torch.cat((rows[:, :c], others[:, c:]), dim=1)
