@@ -13,6 +13,7 @@ from xai_adapters.core.counterfactual_search import CounterfactualSearch
 from xai_adapters.core.features import Categorical, Continuous, FeatureSchema
 from xai_adapters.core.fitted_networks import FittedNetworks
 from xai_adapters.core.networks import Perturber, Surrogate
+from xai_adapters.core.step_search import THIRDS
 
 SEEDS = st.integers(0, 2**31)
 N_ROWS = 8
@@ -139,7 +140,7 @@ def everything(search, seed=0):
     towards = 0.3 * torch.ones_like(search.original[:, : len(search.networks.mean)])
     search.go_along(towards, shorten=seed % 3 > 0)
     search.put_back()
-    search.shorten()
+    search.shorten(THIRDS)
     search.search_nearby(6, seed, keep_zeros=seed % 2 == 0)
 
 
@@ -256,7 +257,7 @@ def test_a_change_of_categories_alone_cannot_be_shortened():
     # Of the second row the categories alone were asked about, and were enough.
     assert recorder.n_asked == {0: 1, 1: 2}
     assert search.best.tolist() == [[0.0, 0.0, 0.0, 1.0]] * 2
-    search.shorten()
+    search.shorten(THIRDS)
     assert recorder.n_asked == {0: 1, 1: 2}
 
 
@@ -282,7 +283,7 @@ def test_where_nothing_flips_the_proposal_stays():
     )
     search.go_along(torch.ones(2, 1))
     search.put_back()
-    search.shorten()
+    search.shorten(THIRDS)
     search.search_nearby(10, 0, keep_zeros=False)
     assert not search.success.any()
     assert torch.equal(search.best, schema.settle(original, proposal))
@@ -370,6 +371,19 @@ def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed
         assert not recorder.rule(every, without)[~old].any()
 
 
+@given(
+    n_numbers=st.integers(1, 3),
+    group_sizes=st.lists(st.integers(2, 3), min_size=1, max_size=3),
+    seed=SEEDS,
+    needed=st.sampled_from([0.3, 0.6, 0.95]),
+)
+def test_the_check_and_putting_back_ask_nothing_twice(n_numbers, group_sizes, seed, needed):
+    search, recorder, _ = monotone_search(n_numbers, group_sizes, seed, needed)
+    search.go_along(torch.zeros(N_ROWS, n_numbers), shorten=False)
+    search.put_back()
+    assert sum(recorder.n_asked.values()) == len(recorder.said)
+
+
 @pytest.mark.parametrize("n_numbers", [2, 3, 9, 17, 63, 64, 65, 129, 300])
 def test_putting_back_asks_at_most_twice_a_feature(n_numbers):
     # All changes are needed, so that every block is asked about.
@@ -425,7 +439,7 @@ def island_search(n_columns=2, **settings):
 def test_a_nearer_island_is_found(seed):
     search, recorder, centres = island_search()
     search.go_along(torch.zeros(4, 2))
-    search.shorten()
+    search.shorten(THIRDS)
     assert (search.best[:, 0] > 2.9).all()
     recorder.forget()
     search.search_nearby(100, seed, keep_zeros=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class CounterfactualSearch:
         if self.best is self.proposal:
             # What settles already is the caller's own tensor.
             self.best = self.best.clone()
+        # Known not to flip: each row as it was, and once they were asked about, categories alone.
+        self._refused = self.original
         self.success = torch.zeros(len(self.best), dtype=torch.bool, device=self.best.device)
 
     def ask_once(self) -> None:
@@ -66,7 +68,7 @@ class CounterfactualSearch:
             shorten: look for a shorter step than the first that is found.
         """
         schema, every = self.networks.schema, self._every()
-        start = with_categories(schema, self.original, self.best)
+        start = self._refused = with_categories(schema, self.original, self.best)
         alone = every[:0]
         if schema.categorical and schema.continuous:
             switched = (start != self.original).any(dim=1)
@@ -80,7 +82,7 @@ class CounterfactualSearch:
         if len(enough) == len(every):
             return
         if shorten:
-            self.shorten()
+            self.shorten(QUARTERS)
         missing = (~self.success).nonzero()[:, 0]
         if len(missing):
             divisions = HALVES if shorten else ()
@@ -93,12 +95,12 @@ class CounterfactualSearch:
             # One question less, as categories may have been asked about alone.
             self._along(mean_step, missing, divisions=divisions[1:])
 
-    def shorten(self) -> None:
-        """Divide the way to what was found where a part of it suffices: nine questions."""
+    def shorten(self, divisions: Sequence[int]) -> None:
+        """Divide the way to what was found, as in `shortest_step`, where a part of it suffices."""
         c = self._n_numbers
         moved = (self.best[:, :c] != self.original[:, :c]).any(dim=1)
         rows = (self.success & moved).nonzero()[:, 0]
-        self._along(self.best, rows, known=True, divisions=QUARTERS)
+        self._along(self.best, rows, known=True, divisions=divisions)
 
     def put_back(self) -> None:
         """Give features their old values back where the decision stays changed without them.
@@ -112,7 +114,8 @@ class CounterfactualSearch:
             [1] * self._n_numbers + list(schema.group_sizes), device=self.best.device
         )
         owner = torch.arange(len(sizes), device=self.best.device).repeat_interleave(sizes)
-        change = (self.best - self.original)[found]
+        before, best, refused = self.original[found], self.best[found], self._refused[found]
+        change = best - before
         change[:, : self._n_numbers] /= self.networks.spread
         size_of_change = torch.zeros((len(found), len(sizes)), device=change.device).to(change)
         size_of_change.index_add_(1, owner, change.abs())
@@ -125,15 +128,15 @@ class CounterfactualSearch:
             # A last block that is at most half full comes again as a block of half the size.
             for start in range(0, len(sizes) - block // 2, block):
                 mine = (rank >= start) & (rank < start + block)
-                differs = self.best[found] != self.original[found]
+                point = torch.where(mine, before, best)
                 # Without its last change a row is what it was, and there is nothing to ask.
-                asked = (mine & differs).any(dim=1) & (differs & ~mine).any(dim=1)
-                some = asked.nonzero()[:, 0]
-                self._try(
-                    found[some],
-                    torch.where(mine[some], self.original[found[some]], self.best[found[some]]),
-                )
+                known = torch.stack((best, before, refused))
+                some = (point != known).any(dim=2).all(dim=0).nonzero()[:, 0]
+                if len(some):
+                    better = some[self.flips(found[some], point[some])]
+                    best[better] = point[better]
             block //= 2
+        self.best[found] = best
 
     def search_nearby(self, n_questions: int, seed: int, keep_zeros: bool) -> None:
         """Look for nearer flips around each row, among points nearer than its best.

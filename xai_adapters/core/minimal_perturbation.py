@@ -21,6 +21,7 @@ from xai_adapters.core.fitting_settings import FittingSettings
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.core.persistence import read_explainer, write_explainer
 from xai_adapters.core.rows import as_rows
+from xai_adapters.core.step_search import THIRDS
 from xai_adapters.core.two_stage_fit import History, Pool, TwoStageFit
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -387,7 +388,7 @@ class MinimalPerturbation(FittingSettings):
                         # What is to be put back may be far: the way is cut short after that.
                         search.go_along(towards, shorten=False)
                         search.put_back()
-                        search.shorten()
+                        search.shorten(THIRDS)
                     else:
                         search.go_along(towards)
                     if local_search:
