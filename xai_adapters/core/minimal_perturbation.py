@@ -21,7 +21,7 @@ from xai_adapters.core.fitting_settings import FittingSettings
 from xai_adapters.core.networks import Perturber, Surrogate
 from xai_adapters.core.persistence import read_explainer, write_explainer
 from xai_adapters.core.rows import as_rows
-from xai_adapters.core.step_search import THIRDS
+from xai_adapters.core.step_search import QUARTERS, THIRDS
 from xai_adapters.core.two_stage_fit import History, Pool, TwoStageFit
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -336,7 +336,8 @@ class MinimalPerturbation(FittingSettings):
             check: ask the black box along each row's perturbation for the shortest step that
                 changes its class as wanted, and go just that far: shorter where the perturbation
                 passed the boundary, longer where it fell short of it, and where no step helps
-                along the mean perturbation towards the target. At most 12 questions a row.
+                along the mean perturbation towards the target. Where changed categories alone are
+                enough, numbers stay as they are. At most 12 questions a row.
             put_back: with `check`, also give each feature its old value back where the class
                 stays changed without its change. At most two questions a feature and row.
             local_search: with `check`, at most so many questions a row more, for flips nearby
@@ -388,7 +389,8 @@ class MinimalPerturbation(FittingSettings):
                         # What is to be put back may be far: the way is cut short after that.
                         search.go_along(towards, shorten=False)
                         search.put_back()
-                        search.shorten(THIRDS)
+                        # Categories had questions of their own.
+                        search.shorten(THIRDS if schema.categorical else QUARTERS)
                     else:
                         search.go_along(towards)
                     if local_search:
