@@ -247,6 +247,17 @@ def test_the_mean_direction_goes_with_the_proposed_categories():
     assert search.best.tolist() == [[1.0, 0.0, 0.0, 1.0]]
 
 
+def test_twelve_questions_are_the_most_where_categories_are_asked_about_alone():
+    """The row that is asked most: only the longest step in the mean direction flips it."""
+    schema = FeatureSchema([Continuous("x", 0), Categorical("job", "abc", (1, 2, 3))])
+    original = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    proposal = torch.tensor([[-1.0, 0.2, 0.1, 5.0]])
+    search, recorder = search_of(lambda rows, points: points[:, 0] > 5, original, proposal, schema)
+    search.go_along(torch.tensor([[1.0]]))
+    assert search.success.all()
+    assert recorder.most() == 12
+
+
 def test_a_change_of_categories_alone_cannot_be_shortened():
     schema = FeatureSchema([Continuous("x", 0), Categorical("job", "abc", (1, 2, 3))])
     original = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])

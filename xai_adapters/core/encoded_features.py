@@ -134,7 +134,7 @@ class EncodedFeatures:
         proposed = require_width(proposed, self.n_encoded, "encoded")
         if self.is_free:
             return proposed
-        tensors, c = self._for(proposed), len(self.continuous)
+        c = len(self.continuous)
         settled = self.settle_numbers(original, proposed[:, :c], *self.intervals(original))
         if self.categorical:
             scores = proposed[:, c:]
@@ -143,7 +143,9 @@ class EncodedFeatures:
                 least = torch.finfo(scores.dtype).min
                 scores = scores.clamp(min=least).where(self.choices(original), -math.inf)
             settled = torch.cat((settled, self._one_hot(scores)), dim=1)
-        return torch.where(tensors.is_fixed, original, settled) if self._has_fixed else settled
+        if not self._has_fixed:
+            return settled
+        return torch.where(self._for(proposed).is_fixed, original, settled)
 
     def hold_categories(self, encoded: Tensor) -> bool:
         """Whether in every group of every encoded row (n, e) one entry is 1, the others are 0."""
