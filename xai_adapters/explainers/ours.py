@@ -1,4 +1,4 @@
-"""Makers of our own two explainers."""
+"""Makers of our own two explainers; those that fit take settings of the fit."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class BoxExplainer:
         return solver.solve(self.network, rows, target, **self.places)
 
 
-def fimap(subject: Subject) -> Explainer:
+def fimap(subject: Subject, **given: Any) -> Explainer:
     """FIMAP as it comes; pixels share one unit and are smoothed, which the paper does not do."""
     rows = subject.background.flatten(1)
     if rows.shape[1] > _MOST_COLUMNS:
@@ -105,34 +105,34 @@ def fimap(subject: Subject) -> Explainer:
     settings: dict[str, Any] = {}
     if subject.kind == "image":
         settings = {"scale": "shared", "noise": 1.0}
-    solver = MinimalPerturbation(seed=subject.seed, **settings)
+    solver = MinimalPerturbation(**{"seed": subject.seed, **settings, **given})
     return FIMAPExplainer(solver.fit(rows, box))
 
 
-def fimap_as_fitted(subject: Subject) -> CounterfactualGenerator:
+def fimap_as_fitted(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """FIMAP's counterfactuals from one forward pass; the model is asked nothing more."""
-    return _counterfactuals(subject, check=False)
+    return _counterfactuals(subject, given, check=False)
 
 
-def fimap_check(subject: Subject) -> CounterfactualGenerator:
+def fimap_check(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """FIMAP, and the shortest step along each perturbation that flips the model."""
-    return _counterfactuals(subject, check=True)
+    return _counterfactuals(subject, given, check=True)
 
 
-def fimap_put_back(subject: Subject) -> CounterfactualGenerator:
+def fimap_put_back(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """FIMAP with the check, and each change undone that is not needed."""
-    return _counterfactuals(subject, check=True, put_back=True)
+    return _counterfactuals(subject, given, check=True, put_back=True)
 
 
-def fimap_local_search(subject: Subject) -> CounterfactualGenerator:
+def fimap_local_search(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """FIMAP with the check, and a search around each row for flips that are nearer."""
-    return _counterfactuals(subject, check=True, local_search=_LOCAL_SEARCH)
+    return _counterfactuals(subject, given, check=True, local_search=_LOCAL_SEARCH)
 
 
-def invariant_box_exit(subject: Subject) -> CounterfactualGenerator:
+def invariant_box_exit(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """The way out of the largest box in which the class stays, narrowest features first."""
     black_box = ArrayBlackBox(subject.model)
-    solver = SemifactualBox(schema=subject.schema, seed=subject.seed)
+    solver = SemifactualBox(**{"schema": subject.schema, "seed": subject.seed, **given})
     solver.fit(subject.background, black_box)
 
     def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
@@ -142,10 +142,15 @@ def invariant_box_exit(subject: Subject) -> CounterfactualGenerator:
 
 
 def _counterfactuals(
-    subject: Subject, *, check: bool, put_back: bool = False, local_search: int = 0
+    subject: Subject,
+    given: Mapping[str, Any],
+    *,
+    check: bool,
+    put_back: bool = False,
+    local_search: int = 0,
 ) -> FIMAPCounterfactuals:
     box = BlackBox(subject.model)
-    solver = MinimalPerturbation(schema=subject.schema, seed=subject.seed)
+    solver = MinimalPerturbation(**{"schema": subject.schema, "seed": subject.seed, **given})
     solver.fit(subject.background, box)
     if not check:
         return FIMAPCounterfactuals(solver)
