@@ -44,7 +44,7 @@ BRIEF_FIT = {
 # These ask how much was learned of a model, of which a few steps learn too little.
 SANITY = ("model_randomization", "label_randomization")
 # Larger steps, so that a width can still grow to its bound.
-BRIEF_SEARCH = {"n_steps": 20, "n_draws": 16, "step_size": 0.2, "tolerance": 0}
+BRIEF_SEARCH = {"n_steps": 12, "n_draws": 8, "step_size": 0.3, "tolerance": 0}
 SECONDS_ALLOWED = 10.0
 
 
