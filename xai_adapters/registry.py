@@ -136,7 +136,8 @@ class ExplainerEntry:
         rank_by: whether a feature is relevant by its score's "value" or by its "magnitude".
         kind: "attribution" for scores of features, "counterfactual" for changed rows.
         block_size: rows given at once; None for all. Small for those that loop over rows anyway,
-            so that a time limit and a progress bar can act between them.
+            so that a time limit and a progress bar can act between them; 1 for those that draw from
+            the global generators for all rows at once, so that each row has draws of its own.
         claims: by axiom of `xai_adapters.axioms` the error it states of itself, 0 for none, or as
             text the reason why it does not claim that axiom.
         unit: what its scores are measured in: shares of the "output", slopes ("output/input") or
@@ -302,11 +303,11 @@ _BUILT_IN = {
         ),
         ExplainerEntry(
             "smooth_grad", "SmoothGrad, 50 noisy copies", "smooth_grad", rank_by="magnitude",
-            block_size=10,
+            block_size=1,
         ),
         ExplainerEntry(
             "gradient_shap", "Expected gradients from 20 background rows", "gradient_shap",
-            "data", block_size=10,
+            "data", block_size=1,
         ),
         ExplainerEntry(
             "kernel_shap", "Captum's KernelSHAP, 500 samples", "kernel_shap", "black",
@@ -315,7 +316,7 @@ _BUILT_IN = {
         ExplainerEntry("lime", "Captum's LIME, 500 samples", "lime", "black", block_size=1),
         ExplainerEntry(
             "shapley_value_sampling", "Shapley values from 10 permutations",
-            "shapley_value_sampling", "black", block_size=10,
+            "shapley_value_sampling", "black", block_size=1,
         ),
     ),
     **_in(
@@ -366,7 +367,7 @@ _BUILT_IN = {
             "greedy", "Greedy search on the masking curve: the bound", "greedy", "mask",
             block_size=1,
         ),
-        ExplainerEntry("random", "Random scores: the floor", "random"),
+        ExplainerEntry("random", "Random scores: the floor", "random", block_size=1),
     ),
     **_in(
         "exact_counterfactuals",
