@@ -175,30 +175,6 @@ def test_the_plain_comparison_meets_rows_that_stop_at_different_steps():
     assert box.converged.any()
 
 
-@settings(max_examples=10)
-@given(MODELS, ROWS, st.integers(1, 8), st.integers(0, 8))
-def test_the_average_is_of_the_widths_of_the_last_steps(model, rows, n_steps, n_last):
-    n_last = min(n_last, n_steps)
-
-    def solved(n, **given):
-        box = InvariantBox(n_steps=n, tolerance=0, schedule="constant", step_size=0.3, **given)
-        return box.solve(model, rows)
-
-    last = [solved(n).width for n in range(n_steps - max(1, n_last) + 1, n_steps + 1)]
-    found = solved(n_steps, average=n_last / n_steps)
-    torch.testing.assert_close(found.width, torch.stack(last).mean(dim=0))
-
-
-def test_rows_that_stop_before_the_average_keep_the_widths_they_stopped_with():
-    plain, averaged = (
-        InvariantBox(n_steps=400, patience=5, average=average).solve(linear_model, LINEAR_ROWS)
-        for average in (0, 0.5)
-    )
-    early = plain.n_steps <= 200
-    assert early.any()
-    same_boxes(rows_of(plain, early), rows_of(averaged, early))
-
-
 @given(MODELS, ROWS, st.integers(0, 3))
 def test_objective_and_violation_rate_are_counted_on_fresh_draws(model, rows, seed):
     solver = InvariantBox(n_steps=5, n_check_draws=16, step_size=0.3, seed=seed, output="logits")
@@ -441,12 +417,10 @@ def test_the_internal_batch_size_changes_nothing(internal_batch_size):
     assert max(sizes) <= internal_batch_size
 
 
-@pytest.mark.parametrize("average", [0, 1])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_row_that_stops_late_is_not_disturbed_by_those_that_stopped(optimizer, average):
+def test_a_row_that_stops_late_is_not_disturbed_by_those_that_stopped(optimizer):
     solver = InvariantBox(
         optimizer=optimizer,
-        average=average,
         schedule="constant",
         n_steps=400,
         n_draws=16,
@@ -456,11 +430,6 @@ def test_a_row_that_stops_late_is_not_disturbed_by_those_that_stopped(optimizer,
     )
     every = solver.solve(linear_model, LINEAR_ROWS)
     assert len(set(every.n_steps.tolist())) > 1
-    if average:
-        # One that never stops has an average to be disturbed.
-        solver.n_steps = every.n_steps.max().item() - 5
-        every = solver.solve(linear_model, LINEAR_ROWS)
-        assert not every.converged.all()
     for row in range(len(LINEAR_ROWS)):
         alone = solver.solve(linear_model, LINEAR_ROWS[[row]])
         same_boxes(alone, rows_of(every, [row]), tolerance=1e-4)
@@ -621,7 +590,6 @@ def test_a_bound_that_does_not_fit_is_named():
         {"penalty": -1.0},
         {"step_size": 0.0},
         {"n_steps": 0},
-        {"average": 1.5},
         {"n_draws": 0},
         {"tolerance": -1e-3},
         {"patience": 0},

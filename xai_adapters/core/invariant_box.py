@@ -121,9 +121,6 @@ class InvariantBox:
             the share of the steps to come, "sqrt"; or a function of the share of the steps taken
             that gives a factor.
         n_steps: steps at most.
-        average: share of these steps, the last ones, over which the widths are averaged (Polyak and
-            Juditsky 1992), so that noise in the steps cancels; 0 takes those of the last step. A
-            row that stops before keeps those it stopped with.
         n_draws: M, draws of t in a step.
         tolerance: a row stops when over `patience` steps its objective rose by less than this;
             0 lets all rows take all steps.
@@ -167,7 +164,6 @@ class InvariantBox:
         step_size: float = 0.03,
         schedule: Schedule = "sqrt",
         n_steps: int = 120,
-        average: float = 0.0,
         n_draws: int = 32,
         tolerance: float = 1e-3,
         patience: int = 50,
@@ -192,7 +188,6 @@ class InvariantBox:
             ("penalty", penalty, penalty is None or penalty >= 0),
             ("step_size", step_size, step_size > 0),
             ("n_steps", n_steps, n_steps >= 1),
-            ("average", average, 0 <= average <= 1),
             ("n_draws", n_draws, n_draws >= 1),
             ("tolerance", tolerance, tolerance >= 0),
             ("patience", patience, patience >= 1),
@@ -225,7 +220,6 @@ class InvariantBox:
         self.step_size = step_size
         self.schedule = schedule
         self.n_steps = n_steps
-        self.average = average
         self.n_draws = n_draws
         self.tolerance = tolerance
         self.patience = patience
@@ -326,7 +320,6 @@ class InvariantBox:
         penalty, x = self._weight(hinge.decision), shape.x
         bound = self._bound(x, groups)[:, None]
         found = _Search(x, shape.n_sides, self.n_steps)
-        n_last = max(1, round(self.average * self.n_steps))
         # Around a row of another class every box violates the target: nothing to search.
         rows = hinge.decision.kept.nonzero()[:, 0]
         start = (shape.start * bound[rows]).expand(-1, *found.width.shape[1:])
@@ -365,20 +358,18 @@ class InvariantBox:
             width.clamp_(min=0)
             torch.minimum(width, bound[rows], out=width)
             found.n_steps[rows] += 1
-            if step >= self.n_steps - n_last:
-                found.width[rows] += width / n_last
             if self.tolerance > 0 and (step + 1) % self.patience == 0:
                 kept = gain - gain_before >= self.tolerance * self.patience
                 if not kept.all():
-                    stopped = rows[~kept]
-                    found.width[stopped] = width[~kept]
-                    found.converged[stopped] = True
+                    found.width[rows] = width
+                    found.converged[rows[~kept]] = True
                     optimizer.keep(kept)
                     rows, slope = rows[kept], slope[kept]
                     draws = draws[kept] if attacks else draws
                     if tilted is not None:
                         tilted.keep(kept)
                 gain, gain_before = torch.zeros_like(gain[kept]), gain[kept]
+        found.width[rows] = optimizer.values
         return found
 
     def _weight(self, decision: Decision) -> float:

@@ -168,8 +168,8 @@ def invariant_box(subject: Subject) -> Explainer:
     if subject.kind == "image":
         slowly: dict[str, Any] = {}
         if rows[0].numel() >= _PHOTOGRAPH:
-            slowly = {"optimizer": "adam", "step_size": 0.03, "schedule": "linear",
-                      "n_steps": 150, "average": 0.5, "tolerance": 0}  # fmt: skip
+            slowly = {"draws": "uniform", "optimizer": "adam", "step_size": 0.01,
+                      "schedule": "constant", "n_steps": 150, "tolerance": 0}  # fmt: skip
         return _boxes(subject, bounds=(0.0, 1.0), **slowly)
     span = (rows.amax(dim=0) - rows.amin(dim=0)).clamp(min=torch.finfo(rows.dtype).tiny)
     return _boxes(subject, max_width=span)
