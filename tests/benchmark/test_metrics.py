@@ -83,7 +83,6 @@ def _perturbation() -> Perturbation:
     row = torch.zeros(1, 2)
     return Perturbation(
         original=row,
-        perturbation=row + 1,
         perturbed=row + 1,
         origin=torch.tensor([0]),
         target=torch.tensor([1]),
