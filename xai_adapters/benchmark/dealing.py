@@ -120,7 +120,10 @@ class Dealer:
         if unit == lane.blocks[0]:
             self._failed(unit, "error", reason)
             return
-        lane.cut_short = reason
+        # Rows that nobody explained weigh more than rows that were to be asked about alone, and
+        # either may be ended first.
+        if not (unit.alone and lane.cut_short):
+            lane.cut_short = reason
         self.on_done(unit)
         self._give_up(lane, list(lane.pending))
 
