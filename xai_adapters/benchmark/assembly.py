@@ -25,8 +25,8 @@ def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) 
         run = bench.described(entry)
         results.explainers.append(run)
         lanes = [lane for lane in dealer.lanes if lane.explainer == name]
-        if name in dealer.failures:
-            run.status, run.reason = dealer.failures[name]
+        if failure := dealer.failure(name):
+            run.status, run.reason = failure
         finished = [(lane, blocks) for lane in lanes if (blocks := _finished(lane, store))]
         # One that fails with a seed is not compared, but its rows with the others are kept.
         if not finished:

@@ -68,14 +68,14 @@ class Dealer:
         on_done: is told of each unit that is done or given up.
 
     Attributes:
-        failures: status and reason of the explainers that came to an end early.
+        failures: status and reason by the unit at which an explainer came to an early end.
     """
 
     lanes: Sequence[Lane]
     time_limit: float
     fit_limit: float
     on_done: Callable[[Unit], object] = lambda unit: None
-    failures: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    failures: dict[Unit, tuple[Status, str]] = field(default_factory=dict)
 
     def next(self, current: Lane | None) -> tuple[Lane, Unit] | None:
         """The next unit for a worker that was at a lane; None if there is none for it now."""
@@ -88,6 +88,11 @@ class Dealer:
             helped = [lane for lane in open_lanes if lane.takes_help()]
             chosen = next(iter(untouched or helped), None)
         return None if chosen is None else (chosen, chosen.pending.popleft())
+
+    def failure(self, explainer: str) -> tuple[Status, str] | None:
+        """Why an explainer came to an early end, if it did: of several units, at the first."""
+        failed = [unit for unit in self.failures if unit.explainer == explainer]
+        return self.failures[min(failed)] if failed else None
 
     def has_more(self) -> bool:
         """Whether there is a unit that nobody is at yet."""
@@ -132,7 +137,7 @@ class Dealer:
         lanes = [lane for lane in self.lanes if lane.explainer == unit.explainer]
         if status == "error" and len(lanes) > 1:
             reason += f" (seed {unit.seed})"
-        self.failures.setdefault(unit.explainer, (status, reason))
+        self.failures[unit] = status, reason
         self.on_done(unit)
         for lane in lanes:
             self._give_up(lane, list(lane.pending))
