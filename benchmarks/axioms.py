@@ -88,7 +88,7 @@ def alarms(name: str, seed: int, examples: int, brief: bool) -> tuple[int, list[
         seed=seed,
         timeout=None,
     )
-    failed = [f"seed {seed}: {record}\n" for record in records if record.failed]
+    failed = [f"{record}\n" for record in records if record.failed]
     return sum(record.examples for record in records), failed, time.process_time() - start
 
 
@@ -101,13 +101,17 @@ def false_alarms(names: list[str], seeds: int, examples: int, processes: int, br
             if name in OURS and not brief:
                 n = max(3, examples // OURS_SHARE)
             each = [(name, seed, n, brief) for seed in range(seeds)]
-            tried, failed, seconds = zip(*pool.map(alarms, *zip(*each, strict=True)), strict=True)
-            broken = [each for some in failed for each in some]
+            tried, broken, seconds = 0, 0, 0.0
+            checked = pool.map(alarms, *zip(*each, strict=True))
+            for seed, (cases, failed, spent) in enumerate(checked):
+                tried, broken, seconds = tried + cases, broken + len(failed), seconds + spent
+                print(
+                    f"{name}, seed {seed}: {cases:,} cases, {len(failed)} alarms, {spent:.0f} s",
+                    *failed, sep="\n", flush=True,
+                )  # fmt: skip
             print(
-                *broken,
-                f"{name:22} {seeds} seeds x {n} examples, {sum(tried):8,} cases in all: "
-                f"{len(broken)} false alarms, {sum(seconds):.0f} s of processor time",
-                sep="\n" if broken else "",
+                f"{name:22} {seeds} seeds x {n} examples, {tried:8,} cases in all: "
+                f"{broken} false alarms, {seconds:.0f} s of processor time",
                 flush=True,
             )
             good &= not broken
