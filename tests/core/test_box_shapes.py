@@ -135,13 +135,11 @@ def test_slopes_are_those_of_the_mean_over_points(name, data):
     def mean(widths):
         return (shape.points(every, widths, draws) * weights).sum(dim=2).mean(dim=1).sum()
 
-    leaf = width.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(mean(leaf), leaf)
+    slope = shape.slope(every, width, draws, (weights / len(grid)).expand(2, len(grid), 3))
     for place in width.nonzero().tolist():
         moved = torch.zeros_like(width)
         moved[tuple(place)] = 0.01
-        with torch.no_grad():
-            change = (mean(width + moved) - mean(width - moved)) / 0.02
+        change = (mean(width + moved) - mean(width - moved)) / 0.02
         assert slope[tuple(place)].item() == pytest.approx(change.item(), abs=2e-2)
 
 

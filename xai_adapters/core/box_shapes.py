@@ -1,10 +1,11 @@
 """Shapes of the box around a row: how widths become its ends, and draws points inside it.
 
-A shape turns a row's widths w and a draw u from [0, 1]^d into a point, differentiably in w. The
-point lies at the share u of the way from one end of the box to the other, from the lower to the
-upper or, where the box is directed, from x towards the baseline; so uniform draws of u are uniform
-in the box, and corners of [0, 1]^d are the box's. Widths have a dimension of sides behind that of
-the rows, (a, s, ...): one side where a feature has one width, two where it has one down and one up.
+A shape turns a row's widths w and a draw u from [0, 1]^d into a point, and slopes at points into
+slopes in w. The point lies at the share u of the way from one end of the box to the other, from the
+lower to the upper or, where the box is directed, from x towards the baseline; so uniform draws of u
+are uniform in the box, and corners of [0, 1]^d are the box's. Widths have a dimension of sides
+behind that of the rows, (a, s, ...): one side where a feature has one width, two where it has one
+down and one up.
 """
 
 from __future__ import annotations
@@ -62,6 +63,25 @@ class BoxShape:
         lower, upper = self.ends(rows, width)
         return torch.lerp(lower[:, None], upper[:, None], draws)
 
+    def slope(self, rows: Tensor, width: Tensor, draws: Tensor, pull: Tensor) -> Tensor:
+        """The derivative (a, s, ...) with respect to the widths of sum_m pull_m * point_m.
+
+        An end that has come to the data's range moves no more.
+
+        Args:
+            rows: (a,) numbers of the rows.
+            width: (a, s, ...) of their boxes.
+            draws: (m, ...) or (a, m, ...) that the points were made of.
+            pull: (a, m, ...) slopes with respect to the points.
+        """
+        up = (pull * draws).sum(dim=1)
+        down = up - pull.sum(dim=1)
+        if self.bounds is not None:
+            lower, upper = self._free_ends(rows, width)
+            down = down * (lower > self.bounds[0][rows])
+            up = up * (upper < self.bounds[1][rows])
+        return torch.stack((down, up), dim=1) if self.n_sides == 2 else (down + up)[:, None]
+
     def reach(self, rows: Tensor, width: Tensor) -> Tensor:
         """How far points (a, ...) go while a feature's draw goes from 0 to 1, and which way."""
         lower, upper = self.ends(rows, width)
@@ -115,6 +135,10 @@ class DirectedShape(BoxShape):
         # Not one fused operation, whose rounding could lead beyond the ends.
         return self.x[rows][:, None] + self.reach(rows, width)[:, None] * draws
 
+    def slope(self, rows: Tensor, width: Tensor, draws: Tensor, pull: Tensor) -> Tensor:
+        """The share of the way that each point has gone, summed."""
+        return ((pull * draws).sum(dim=1) * self.way[rows])[:, None]
+
     def reach(self, rows: Tensor, width: Tensor) -> Tensor:
         """The way from x to the end that is nearer the baseline."""
         return width[:, 0] * self.way[rows]
@@ -140,10 +164,11 @@ class MaskedShape(DirectedShape):
     def points(self, rows: Tensor, width: Tensor, draws: Tensor) -> Tensor:
         """Points (a, m, ...) with the features masked whose draw exceeds 1 - w."""
         x, way = self.x[rows][:, None], self.way[rows][:, None]
-        mask = (draws > 1 - width).to(x.dtype)
-        if torch.is_grad_enabled():
-            mask = mask + width - width.detach()
-        return x + mask * way
+        return x + (draws > 1 - width).to(x.dtype) * way
+
+    def slope(self, rows: Tensor, width: Tensor, draws: Tensor, pull: Tensor) -> Tensor:
+        """Of the relaxation: all of the way, whatever was drawn."""
+        return (pull.sum(dim=1) * self.way[rows])[:, None]
 
     def _free_ends(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         return super()._free_ends(rows, (width > 0).to(width.dtype))

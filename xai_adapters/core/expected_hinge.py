@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +20,8 @@ OverClasses = Literal["sum", "mean", "max"]
 # The way back through a model costs about twice the way forth. While fewer points than this share
 # violate, looking at all and then going both ways with those alone is the cheaper.
 _FEW = 0.5
+# Of so few numbers hardly any model has work that is worth a look.
+_SMALL = 2_000
 
 
 def check_hinge(on: str, over_classes: str) -> None:
@@ -104,6 +107,7 @@ class ExpectedHinge:
         *,
         weight: Tensor | None = None,
         pulls: Tensor | None = None,
+        part: Tensor | None = None,
         sharpen: bool = False,
     ) -> Estimate:
         """Estimate the hinge, and on the way its derivative.
@@ -116,7 +120,8 @@ class ExpectedHinge:
                 mean hinge with respect to `width`.
             weight: (a, M) what each draw counts; by default 1 / M.
             pulls: if given with a slope, an (a, p, ...) tensor that is overwritten by the weighted
-                slopes with respect to the points, of draw m summed into m modulo p.
+                slopes with respect to the points, summed over each part of the draws.
+            part: (M,) the part that each draw is of, from 0 to p - 1.
             sharpen: attack: `draws` are corners of each row's box, and each is overwritten by the
                 one that its slope points to. They take turns with the other classes, likeliest
                 first, each looking at its own class alone, and the hinge is the sum over classes
@@ -141,10 +146,8 @@ class ExpectedHinge:
                 total.zero_()
         for block, some in self._blocks(len(rows), n_draws):
             u = draws[some] if shared else draws[block, some]
-            leaf = width[block].detach().requires_grad_(slope is not None)
-            with torch.set_grad_enabled(slope is not None):
-                placed = self._shape.points(rows[block], leaf, u)
-            points = placed.detach().flatten(0, 1).to(self.decision.x.dtype)
+            placed = self._shape.points(rows[block], width[block], u)
+            points = placed.flatten(0, 1).to(self.decision.x.dtype)
             owner = rows[block].repeat_interleave(placed.shape[1])
             rival = None if rivals is None else rivals[block, some].flatten()
             if slope is None:
@@ -166,11 +169,9 @@ class ExpectedHinge:
                 needed = lost if sharpen else lost & violates
                 self.unsloped[rows[block]] |= needed.any(dim=1)
             counted = pull * _like(counts, pull)
-            (moved,) = torch.autograd.grad(placed, leaf, counted)
-            slope[block] += moved
-            if pulls is not None:
-                part = torch.arange(n_draws, device=rows.device)[some] % pulls.shape[1]
-                pulls[block].index_add_(1, part, counted)
+            slope[block] += self._shape.slope(rows[block], width[block], u, counted)
+            if pulls is not None and part is not None:
+                pulls[block].index_add_(1, part[some], counted)
             if sharpen:
                 worst = self._shape.corner(rows[block], pull)
                 draws[block, some] = torch.where(pull == 0, u, worst)
@@ -206,7 +207,7 @@ class ExpectedHinge:
 
         Where the class is kept the hinge is flat, and there may be no need to go back.
         """
-        if rival is not None or not self._looks_first:
+        if rival is not None or not self._looks_first or points.numel() < _SMALL:
             return self._both_ways(points, owner, rival)
         excess, pull, lost = self._look(points, owner, None), torch.zeros_like(points), None
         some = (excess > 0).nonzero()[:, 0]
@@ -255,7 +256,9 @@ class ExpectedHinge:
         return weight, self._rivals[rows][:, number]
 
 
-def _slices(n: int, size: int) -> list[slice]:
+def _slices(n: int, at_most: int) -> list[slice]:
+    """Slices of n, as equal as can be."""
+    size = math.ceil(n / math.ceil(n / at_most)) if n else 1
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 

@@ -341,16 +341,16 @@ class InvariantBox:
                 draws, weight = tilted.draw(rows, width)
             elif not attacks:
                 draws = draw()
-            pulls = None if tilted is None else tilted.pulls
+            summed = {} if tilted is None else {"pulls": tilted.pulls, "part": tilted.part}
             seen = hinge.estimate(
-                rows, width, draws, slope, weight=weight, pulls=pulls, sharpen=attacks
+                rows, width, draws, slope, weight=weight, sharpen=attacks, **summed
             )
             objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
             found.history[rows, step] = objective
             found.undefined[rows] |= seen.undefined
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
-            gradient = slope * (penalty * width[0].numel()) - 1
+            gradient = slope.mul_(penalty * width[0].numel()).sub_(1)
             if groups is not None:
                 sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
                 gradient = torch.stack(sides, dim=1)

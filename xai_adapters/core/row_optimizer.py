@@ -74,6 +74,7 @@ class RowOptimizer:
         self._optimizer = make([self.values], lr=step_size)
         self._factor = _SCHEDULES[schedule] if isinstance(schedule, str) else schedule
         self._step_size = step_size
+        self._is_checked = False
         (closure,) = inspect.signature(self._optimizer.step).parameters.values()
         if closure.default is inspect.Parameter.empty:
             raise InvalidInputError(
@@ -91,6 +92,11 @@ class RowOptimizer:
         group["lr"] = self._step_size * self._factor(done)
         self.values.grad = gradient
         self._optimizer.step()
+        if not self._is_checked:
+            self._check()
+
+    def _check(self) -> None:
+        self._is_checked = True
         for name, value in self._state().items():
             if value.shape != self.values.shape:
                 raise InvalidInputError(

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from xai_adapters.core.box_shapes import BoxShape
 from xai_adapters.core.decision import Decision, input_slope
 
 # So many classes have draws of their own that lean towards them.
 _MOST_CLASSES = 3
+# So many draws lean for each that is uniform.
+_TILTED = 7
 # How far a tilted draw leans, in standard deviations of what a linear model makes of uniform ones.
-_LEAN = 2.0
+_LEAN = 1.7
 # What a direction keeps of itself in a step.
 _MEMORY = 0.9
 # Of a feature's exponent: beyond the first nearly all draws are at one end, and at 0 the density's
-# inverse is 0 / 0.
-_MOST, _LEAST = 10.0, 1e-6
+# inverse is 0 / 0; of a power of two no rounding adds up over many features.
+_MOST, _LEAST = 10.0, 2.0**-20
 
 
 class TiltedDraws:
     """Importance sampling of the points that leave the class (Owen and Zhou 2000).
 
     Of uniform draws from a good box hardly one in a hundred leaves the class, and only those tell
-    anything. Here one draw in four is uniform and the others lean each towards one of the three
+    anything. Here one draw in eight is uniform and the others lean each towards one of the three
     likeliest other classes: their density in feature i is proportional to exp(a_i u_i), with a
     along the slope of that class's lead over the target, times the box's side. A draw counts 1 / q
     for the density q of the mixture, so that weighted means are those of uniform draws, and none
-    counts more than four times what it would among uniform ones. Slopes are first those at the
+    counts more than eight times what it would among uniform ones. Slopes are first those at the
     row, then those of the points that left the class.
 
     Rows share the uniform numbers that their draws are made of, and nothing else.
@@ -41,8 +45,10 @@ class TiltedDraws:
         seed: of the draws.
 
     Attributes:
-        pulls: (a, p, ...) room for the slopes of the hinge at the last draws, of draw m summed into
-            part m modulo p of the mixture, of which part 0 is uniform. The next draws lean there.
+        part: (M,) the part of the mixture that each draw is of; part 0 is uniform, the others
+            lean towards a class each.
+        pulls: (a, p, ...) room for the slopes of the hinge at the last draws, summed over each
+            part. The next draws lean there.
 
     Raises:
         PredictorError: if the model has no gradient.
@@ -54,7 +60,7 @@ class TiltedDraws:
         >>> tilted = TiltedDraws(Decision(model, x), BoxShape(x), rows, n=1000, seed=0)
         >>> draws, weight = tilted.draw(rows, torch.full((1, 1, 2), 2.0))
         >>> [round(u, 1) for u in draws.mean(dim=(0, 1)).tolist()]  # class 1 is where x_0 < 0
-        [0.3, 0.5]
+        [0.2, 0.5]
         >>> round((weight[..., None] * draws).sum(dim=1)[0, 0].item(), 1)
         0.5
     """
@@ -65,9 +71,13 @@ class TiltedDraws:
         rivals = decision.rivals(rows, _MOST_CLASSES)
         self._n, self._shape = n, shape
         self._generator = Generator(shape.x.device).manual_seed(seed)
-        n_parts = rivals.shape[1] + 1
-        self.pulls = shape.x.new_zeros(len(rows), n_parts, *shape.x.shape[1:])
-        self._slopes = torch.empty_like(self.pulls[:, 1:].flatten(2))
+        n_rivals, n_features = rivals.shape[1], shape.x.shape[1:].numel()
+        one_round = [0, *(1 + m % n_rivals for m in range(_TILTED))]
+        self._round = torch.tensor(one_round, device=rows.device)
+        self.part = self._round.repeat(math.ceil(n / len(one_round)))[:n]
+        self._share = self.part.bincount(minlength=n_rivals + 1).to(shape.x)
+        self.pulls = shape.x.new_zeros(len(rows), n_rivals + 1, *shape.x.shape[1:])
+        self._slopes = shape.x.new_empty(len(rows), n_rivals, n_features)
         blocks = torch.arange(len(rows), device=rows.device).split(decision.batch_size or len(rows))
         for block in blocks if len(rows) else ():
             for part, rival in enumerate(rivals[block].unbind(dim=1)):
@@ -78,27 +88,26 @@ class TiltedDraws:
 
         The weights are about 1 / M on average; their sum varies.
         """
-        n_parts, x = self.pulls.shape[1], self._shape.x
         reach = self._shape.reach(rows, width).flatten(1)[:, None]
         self._learn(reach)
         # The standard deviation of one u_i is 1 / sqrt(12).
         tilt = normalize(self._slopes * reach, dim=2) * (_LEAN * 12**0.5)
-        tilt = tilt.clamp_(-_MOST, _MOST)
+        # Part 0 is uniform.
+        tilt = pad(tilt.clamp_(-_MOST, _MOST), (0, 0, 1, 0))
         tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
-        shared = x.new_empty(self._n, tilt.shape[2]).uniform_(generator=self._generator)
-        draws = shared.expand(len(rows), -1, -1).clone()
         growth = tilt.expm1()
-        for part in range(1, n_parts):
-            of_part = slice(part, None, n_parts)
-            # The inverse of the distribution function.
-            tilted = (shared[of_part] * growth[:, part - 1, None]).log1p_()
-            draws[:, of_part] = tilted.div_(tilt[:, part - 1, None]).clamp_(0, 1)
+        n_rounds = math.ceil(self._n / len(self._round))
+        shared = reach.new_empty(n_rounds, len(self._round), tilt.shape[2])
+        shared.uniform_(generator=self._generator)
+        # The inverse of the distribution function of each draw's part.
+        draws = (shared * growth[:, None, self._round]).log1p_()
+        draws = draws.div_(tilt[:, None, self._round]).clamp_(0, 1)
+        draws = draws.flatten(1, 2)[:, : self._n]
         # The density of each part at each draw; of many features the logarithms add up, in 64 bits.
-        norm = (growth.double() / tilt).log().sum(dim=2).to(x.dtype)
+        norm = (growth.double() / tilt).log().sum(dim=2).to(tilt.dtype)
         density = (draws @ tilt.mT - norm[:, None]).exp()
-        share = torch.tensor([len(range(part, self._n, n_parts)) for part in range(n_parts)]).to(x)
-        mixed = share[0] + density @ share[1:]
-        return draws.view(len(rows), self._n, *x.shape[1:]), 1 / mixed
+        weight = 1 / (density @ self._share)
+        return draws.unflatten(2, self._shape.x.shape[1:]), weight
 
     def keep(self, kept: Tensor) -> None:
         """Drop the rows that are not among `kept` (a,)."""
