@@ -11,6 +11,7 @@ from torch import Generator
 
 from xai_adapters import InvariantBox
 from xai_adapters.core.box_draws import box_draws
+from xai_adapters.core.box_sampling import box_sampler
 from xai_adapters.core.box_shapes import box_shape
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge
@@ -26,7 +27,8 @@ ROWS = matrices(2, N_FEATURES)
 def tilted(model, rows, n, *, shape="symmetric", bounds=None, seed=0):
     decision = Decision(model, rows, output="logits")
     of = box_shape(shape, rows, bounds, 0.5 if shape == "directed" else None)
-    return TiltedDraws(decision, of, torch.arange(len(rows)), n, seed), decision
+    hinge = ExpectedHinge(decision, shape=of)
+    return TiltedDraws(hinge, torch.arange(len(rows)), n, seed), decision
 
 
 def plain_draw(u, a):
@@ -80,15 +82,11 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
     of = box_shape(shape, rows, (-1.5, 1.5), baseline)
     every = torch.arange(3)
     width = torch.full((3, of.n_sides, 6), 0.5)
-    hinge, draw = ExpectedHinge(decision, shape=of), TiltedDraws(decision, of, every, 64, seed=0)
-    slope = torch.empty_like(width)
+    hinge, slope = ExpectedHinge(decision, shape=of), torch.empty_like(width)
+    draw = TiltedDraws(hinge, every, 64, seed=0)
     hinges, slopes = [], []
     for _ in range(400):
-        draws, weight = draw.draw(every, width)
-        found = hinge.estimate(
-            every, width, draws, slope, weight=weight, pulls=draw.pulls, part=draw.part
-        )
-        hinges.append(found.hinge.clone())
+        hinges.append(draw.look(every, width, slope).hinge.clone())
         slopes.append(slope.clone())
     uniform = box_draws("uniform", 200_000, rows, 3)()
     wanted = hinge.estimate(every, width, uniform, slope)
@@ -103,19 +101,12 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
 def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
     x = torch.full((1, 20), 0.5)
     decision = Decision(lambda x: torch.stack((x.sum(dim=1), 0 * x[:, 0]), dim=1), x)
-    of, every, width = (
-        box_shape("symmetric", x, None, None),
-        torch.arange(1),
-        torch.full((1, 1, 20), 1.6),
-    )
-    hinge, draw = ExpectedHinge(decision, shape=of), TiltedDraws(decision, of, every, 32, seed=0)
-    uniform, slope = box_draws("uniform", 32, x, 0), torch.empty_like(width)
-    spread = {}
+    hinge, every, width = ExpectedHinge(decision), torch.arange(1), torch.full((1, 1, 20), 1.6)
+    spread, slope = {}, torch.empty_like(width)
     for name in ("uniform", "tilted"):
-        slopes = []
+        sampler, slopes = box_sampler(name, hinge, every, 32, seed=0), []
         for _ in range(200):
-            draws, weight = draw.draw(every, width) if name == "tilted" else (uniform(), None)
-            hinge.estimate(every, width, draws, slope, weight=weight)
+            sampler.look(every, width, slope)
             slopes.append(slope.clone())
         spread[name] = torch.stack(slopes).var(dim=0).mean().item()
     assert spread["tilted"] < spread["uniform"] / 3
@@ -127,13 +118,11 @@ def test_they_turn_towards_what_left_the_class(rise):
     def model(x):
         return torch.stack((1 + rise * x[:, 0], 5 * (x[:, 1] - 0.5).relu()), dim=1)
 
-    draw, decision = tilted(model, torch.zeros(1, 2), 40)
+    draw, _ = tilted(model, torch.zeros(1, 2), 40)
     every, width = torch.arange(1), torch.ones(1, 1, 2)
-    hinge, slope = ExpectedHinge(decision), torch.empty_like(width)
     before = draw.draw(every, width)[0][0, draw.part == 1].mean(dim=0)
     for _ in range(40):
-        draws, weight = draw.draw(every, width)
-        hinge.estimate(every, width, draws, slope, weight=weight, pulls=draw.pulls, part=draw.part)
+        draw.look(every, width, torch.empty_like(width))
     after = draw.draw(every, width)[0][0, draw.part == 1].mean(dim=0)
     assert before[1] == pytest.approx(0.5, abs=0.25)
     assert after[1] > 0.75

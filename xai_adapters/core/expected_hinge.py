@@ -66,6 +66,7 @@ class ExpectedHinge:
 
     Attributes:
         decision: as given.
+        shape: as given.
         unsloped: (n,) whether a gradient that was needed was not finite, so far; it counts as 0.
 
     Example:
@@ -86,7 +87,7 @@ class ExpectedHinge:
         on: HingeOn = "probabilities",
         over_classes: OverClasses = "sum",
     ) -> None:
-        self.decision, self._shape = decision, shape or BoxShape(decision.x)
+        self.decision, self.shape = decision, shape or BoxShape(decision.x)
         self._scores = decision.scores if on == "logits" else decision.probabilities
         self._over_classes = over_classes
         every = torch.arange(len(decision.x), device=decision.x.device)
@@ -146,7 +147,7 @@ class ExpectedHinge:
                 total.zero_()
         for block, some in self._blocks(len(rows), n_draws):
             u = draws[some] if shared else draws[block, some]
-            placed = self._shape.points(rows[block], width[block], u)
+            placed = self.shape.points(rows[block], width[block], u)
             points = placed.flatten(0, 1).to(self.decision.x.dtype)
             owner = rows[block].repeat_interleave(placed.shape[1])
             rival = None if rivals is None else rivals[block, some].flatten()
@@ -169,11 +170,11 @@ class ExpectedHinge:
                 needed = lost if sharpen else lost & violates
                 self.unsloped[rows[block]] |= needed.any(dim=1)
             counted = pull * _like(counts, pull)
-            slope[block] += self._shape.slope(rows[block], width[block], u, counted)
+            slope[block] += self.shape.slope(rows[block], width[block], u, counted)
             if pulls is not None and part is not None:
                 pulls[block].index_add_(1, part[some], counted)
             if sharpen:
-                worst = self._shape.corner(rows[block], pull)
+                worst = self.shape.corner(rows[block], pull)
                 draws[block, some] = torch.where(pull == 0, u, worst)
         if slope is not None and self._may_look_first:
             self._looks_first = bool(violations.mean() < _FEW * n_draws)

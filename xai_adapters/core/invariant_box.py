@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from xai_adapters.core.box_draws import DrawsName, box_draws, check_draws
-from xai_adapters.core.box_shapes import BoxShape, Range, ShapeName, box_shape, check_shape
+from xai_adapters.core.box_sampling import box_sampler
+from xai_adapters.core.box_shapes import Range, ShapeName, box_shape, check_shape
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge, HingeOn, OverClasses, check_hinge
 from xai_adapters.core.faster_model import Compiled, check_faster, faster_model
@@ -24,7 +25,6 @@ from xai_adapters.core.row_optimizer import (
     Schedule,
     check_optimizer,
 )
-from xai_adapters.core.tilted_draws import TiltedDraws
 from xai_adapters.errors import BoxWarning, InvalidInputError
 
 # Numbers in the points that are worked on at once: a network's activations are ten times as many.
@@ -293,7 +293,7 @@ class InvariantBox:
             hinge = ExpectedHinge(
                 decision, shape=shape, on=self.hinge_on, over_classes=self.over_classes
             )
-            search = self._search(hinge, shape, groups)
+            search = self._search(hinge, groups)
             # Draws of their own: how many the search took depends on the slowest row.
             fresh = box_draws("uniform", self.n_check_draws, shape.x, 2 * self.seed + 1)()
             every = torch.arange(len(x), device=x.device)
@@ -313,38 +313,23 @@ class InvariantBox:
             history=search.history,
         )
 
-    def _search(
-        self, hinge: ExpectedHinge, shape: BoxShape, groups: FeatureGroups | None
-    ) -> _Search:
+    def _search(self, hinge: ExpectedHinge, groups: FeatureGroups | None) -> _Search:
         """Algorithm 1."""
-        penalty, x = self._weight(hinge.decision), shape.x
+        penalty, shape, x = self._weight(hinge.decision), hinge.shape, hinge.shape.x
         bound = self._bound(x, groups)[:, None]
         found = _Search(x, shape.n_sides, self.n_steps)
         # Around a row of another class every box violates the target: nothing to search.
         rows = hinge.decision.kept.nonzero()[:, 0]
         start = (shape.start * bound[rows]).expand(-1, *found.width.shape[1:])
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
-        attacks, tilted, weight = self.draws == "adversarial", None, None
         slope = torch.empty_like(start)
-        if self.draws == "tilted":
-            tilted = TiltedDraws(hinge.decision, shape, rows, self.n_draws, 2 * self.seed)
-        else:
-            draw = box_draws(self.draws, self.n_draws, x, 2 * self.seed)
-        if attacks:
-            draws = draw().expand(len(rows), self.n_draws, *x.shape[1:]).clone()
+        sampler = box_sampler(self.draws, hinge, rows, self.n_draws, 2 * self.seed)
         gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
         for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:
                 break
             width = optimizer.values
-            if tilted is not None:
-                draws, weight = tilted.draw(rows, width)
-            elif not attacks:
-                draws = draw()
-            summed = {} if tilted is None else {"pulls": tilted.pulls, "part": tilted.part}
-            seen = hinge.estimate(
-                rows, width, draws, slope, weight=weight, sharpen=attacks, **summed
-            )
+            seen = sampler.look(rows, width, slope)
             objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
             found.history[rows, step] = objective
             found.undefined[rows] |= seen.undefined
@@ -365,9 +350,7 @@ class InvariantBox:
                     found.converged[rows[~kept]] = True
                     optimizer.keep(kept)
                     rows, slope = rows[kept], slope[kept]
-                    draws = draws[kept] if attacks else draws
-                    if tilted is not None:
-                        tilted.keep(kept)
+                    sampler.keep(kept)
                 gain, gain_before = torch.zeros_like(gain[kept]), gain[kept]
         found.width[rows] = optimizer.values
         return found

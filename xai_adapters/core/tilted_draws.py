@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize, pad
 
-from xai_adapters.core.box_shapes import BoxShape
 from xai_adapters.core.decision import Decision, input_slope
+from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
 
 # So many classes have draws of their own that lean towards them.
 _MOST_CLASSES = 3
@@ -38,8 +38,7 @@ class TiltedDraws:
     Rows share the uniform numbers that their draws are made of, and nothing else.
 
     Args:
-        decision: of the model at the rows.
-        shape: of the boxes.
+        hinge: of the boxes.
         rows: (a,) numbers of the rows.
         n: M, draws of a row in each step.
         seed: of the draws.
@@ -47,17 +46,16 @@ class TiltedDraws:
     Attributes:
         part: (M,) the part of the mixture that each draw is of; part 0 is uniform, the others
             lean towards a class each.
-        pulls: (a, p, ...) room for the slopes of the hinge at the last draws, summed over each
-            part. The next draws lean there.
+        pulls: (a, p, ...) the slopes of the hinge at the last draws, summed over each part. The
+            next draws lean there.
 
     Raises:
         PredictorError: if the model has no gradient.
 
     Example:
-        >>> from xai_adapters.core.box_shapes import BoxShape
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
         >>> x, rows = torch.ones(1, 2), torch.tensor([0])
-        >>> tilted = TiltedDraws(Decision(model, x), BoxShape(x), rows, n=1000, seed=0)
+        >>> tilted = TiltedDraws(ExpectedHinge(Decision(model, x)), rows, n=1000, seed=0)
         >>> draws, weight = tilted.draw(rows, torch.full((1, 1, 2), 2.0))
         >>> [round(u, 1) for u in draws.mean(dim=(0, 1)).tolist()]  # class 1 is where x_0 < 0
         [0.2, 0.5]
@@ -65,11 +63,10 @@ class TiltedDraws:
         0.5
     """
 
-    def __init__(
-        self, decision: Decision, shape: BoxShape, rows: Tensor, n: int, seed: int
-    ) -> None:
+    def __init__(self, hinge: ExpectedHinge, rows: Tensor, n: int, seed: int) -> None:
+        decision, shape = hinge.decision, hinge.shape
         rivals = decision.rivals(rows, _MOST_CLASSES)
-        self._n, self._shape = n, shape
+        self._n, self._hinge = n, hinge
         self._generator = Generator(shape.x.device).manual_seed(seed)
         n_rivals, n_features = rivals.shape[1], shape.x.shape[1:].numel()
         one_round = [0, *(1 + m % n_rivals for m in range(_TILTED))]
@@ -83,12 +80,19 @@ class TiltedDraws:
             for part, rival in enumerate(rivals[block].unbind(dim=1)):
                 self._slopes[block, part] = _slope(decision, rows[block], rival).to(shape.x.dtype)
 
+    def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
+        """Estimate the hinge of boxes of widths (a, s, ...) and its derivative, the `slope`."""
+        draws, weight = self.draw(rows, width)
+        return self._hinge.estimate(
+            rows, width, draws, slope, weight=weight, pulls=self.pulls, part=self.part
+        )
+
     def draw(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """New draws (a, M, ...) for boxes of widths (a, s, ...), and their weights (a, M).
 
         The weights are about 1 / M on average; their sum varies.
         """
-        reach = self._shape.reach(rows, width).flatten(1)[:, None]
+        reach = self._hinge.shape.reach(rows, width).flatten(1)[:, None]
         self._learn(reach)
         # The standard deviation of one u_i is 1 / sqrt(12).
         tilt = normalize(self._slopes * reach, dim=2) * (_LEAN * 12**0.5)
@@ -107,7 +111,7 @@ class TiltedDraws:
         norm = (growth.double() / tilt).log().sum(dim=2).to(tilt.dtype)
         density = (draws @ tilt.mT - norm[:, None]).exp()
         weight = 1 / (density @ self._share)
-        return draws.unflatten(2, self._shape.x.shape[1:]), weight
+        return draws.unflatten(2, self._hinge.shape.x.shape[1:]), weight
 
     def keep(self, kept: Tensor) -> None:
         """Drop the rows that are not among `kept` (a,)."""
