@@ -28,7 +28,8 @@ def tilted(model, rows, n, *, shape="symmetric", bounds=None, seed=0):
     decision = Decision(model, rows, output="logits")
     of = box_shape(shape, rows, bounds, 0.5 if shape == "directed" else None)
     hinge = ExpectedHinge(decision, shape=of)
-    return TiltedDraws(hinge, torch.arange(len(rows)), n, seed), decision
+    bound = torch.ones_like(rows)[:, None]
+    return TiltedDraws(hinge, torch.arange(len(rows)), bound, n, seed), decision
 
 
 def plain_draw(u, a):
@@ -44,7 +45,10 @@ def test_draws_and_weights_are_those_of_the_mixture_written_plainly(weights, row
     width = torch.tensor([[[0.5, 1.0, 2.0]], [[1.0, 0.25, 1.0]]], dtype=torch.float64)
     found, weight = draw.draw(torch.arange(2), width)
     shared = torch.empty(n, N_FEATURES, dtype=torch.float64)
-    shared.uniform_(generator=Generator().manual_seed(seed))
+    generator = Generator().manual_seed(seed)
+    # The first tells where beside the rows the slopes are taken, which are the same anywhere.
+    torch.empty(N_FEATURES, dtype=torch.float64).uniform_(generator=generator)
+    shared.uniform_(generator=generator)
     for row in range(2):
         c = int(decision.target[row])
         rivals = sorted((j for j in range(4) if j != c), key=lambda j: -decision.outputs[row, j])
@@ -83,7 +87,7 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
     every = torch.arange(3)
     width = torch.full((3, of.n_sides, 6), 0.5)
     hinge, slope = ExpectedHinge(decision, shape=of), torch.empty_like(width)
-    draw = TiltedDraws(hinge, every, 64, seed=0)
+    draw = TiltedDraws(hinge, every, width, 64, seed=0)
     hinges, slopes = [], []
     for _ in range(400):
         hinges.append(draw.look(every, width, slope).hinge.clone())
@@ -104,7 +108,7 @@ def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
     hinge, every, width = ExpectedHinge(decision), torch.arange(1), torch.full((1, 1, 20), 1.6)
     spread, slope = {}, torch.empty_like(width)
     for name in ("uniform", "tilted"):
-        sampler, slopes = box_sampler(name, hinge, every, 32, seed=0), []
+        sampler, slopes = box_sampler(name, hinge, every, width, 32, seed=0), []
         for _ in range(200):
             sampler.look(every, width, slope)
             slopes.append(slope.clone())
@@ -128,9 +132,17 @@ def test_they_turn_towards_what_left_the_class(rise):
     assert after[1] > 0.75
 
 
+@pytest.mark.parametrize("same", [lambda z: z, lambda z: z.relu() - (-z).relu()])
+def test_on_a_kink_they_lean_as_where_there_is_none(same):
+    draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], same(x[:, 0])), dim=1),
+                     torch.zeros(1, 2), 80)  # fmt: skip
+    leaning, _ = draw.draw(torch.arange(1), torch.ones(1, 1, 2))
+    assert leaning.mean(dim=1)[0, 0] > 0.7
+
+
 def test_a_gradient_that_is_not_finite_leaves_the_draws_uniform():
     def model(x):
-        return torch.stack((x[:, 0].abs().sqrt() + 0.5, 0 * x[:, 0]), dim=1)
+        return torch.stack(((0 * x[:, 0]).sqrt() + 0.5, 0 * x[:, 0]), dim=1)
 
     draw, _ = tilted(model, torch.zeros(1, 2), 8)
     draws, weight = draw.draw(torch.arange(1), torch.ones(1, 1, 2))

@@ -57,13 +57,16 @@ class AttackedCorners:
         self._corners = self._corners[kept]
 
 
-def box_sampler(name: DrawsName, hinge: ExpectedHinge, rows: Tensor, n: int, seed: int) -> Sampler:
+def box_sampler(
+    name: DrawsName, hinge: ExpectedHinge, rows: Tensor, bound: Tensor, n: int, seed: int
+) -> Sampler:
     """The sampler that looks at n draws of that name.
 
     Args:
         name: of the draws.
         hinge: of the boxes.
         rows: (a,) numbers of the rows that are searched for.
+        bound: (a, s, ...) the largest widths of their boxes.
         n: M, draws of a row in each step.
         seed: of the draws.
 
@@ -72,7 +75,7 @@ def box_sampler(name: DrawsName, hinge: ExpectedHinge, rows: Tensor, n: int, see
         PredictorError: for tilted draws, if the model has no gradient.
     """
     if name == "tilted":
-        return TiltedDraws(hinge, rows, n, seed)
+        return TiltedDraws(hinge, rows, bound, n, seed)
     if name == "adversarial":
         return AttackedCorners(hinge, rows, n, seed)
     return SharedDraws(hinge, name, n, seed)

@@ -323,7 +323,7 @@ class InvariantBox:
         start = (shape.start * bound[rows]).expand(-1, *found.width.shape[1:])
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
         slope = torch.empty_like(start)
-        sampler = box_sampler(self.draws, hinge, rows, self.n_draws, 2 * self.seed)
+        sampler = box_sampler(self.draws, hinge, rows, bound[rows], self.n_draws, 2 * self.seed)
         gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
         for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:

@@ -17,6 +17,9 @@ _MOST_CLASSES = 3
 _TILTED = 7
 # How far a tilted draw leans, in standard deviations of what a linear model makes of uniform ones.
 _LEAN = 1.7
+# Of the largest box, one in which the first slopes are taken: a row may lie on a kink, where a
+# network's slope depends on how it is written and need not be that of either side.
+_NEAR = 0.01
 # What a direction keeps of itself in a step.
 _MEMORY = 0.9
 # Of a feature's exponent: beyond the first nearly all draws are at one end, and at 0 the density's
@@ -32,14 +35,15 @@ class TiltedDraws:
     likeliest other classes: their density in feature i is proportional to exp(a_i u_i), with a
     along the slope of that class's lead over the target, times the box's side. A draw counts 1 / q
     for the density q of the mixture, so that weighted means are those of uniform draws, and none
-    counts more than eight times what it would among uniform ones. Slopes are first those at the
-    row, then those of the points that left the class.
+    counts more than eight times what it would among uniform ones. Slopes are first those beside
+    the row, then those of the points that left the class.
 
     Rows share the uniform numbers that their draws are made of, and nothing else.
 
     Args:
         hinge: of the boxes.
         rows: (a,) numbers of the rows.
+        bound: (a, s, ...) the largest widths of their boxes.
         n: M, draws of a row in each step.
         seed: of the draws.
 
@@ -54,16 +58,18 @@ class TiltedDraws:
 
     Example:
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
-        >>> x, rows = torch.ones(1, 2), torch.tensor([0])
-        >>> tilted = TiltedDraws(ExpectedHinge(Decision(model, x)), rows, n=1000, seed=0)
-        >>> draws, weight = tilted.draw(rows, torch.full((1, 1, 2), 2.0))
+        >>> x, rows, width = torch.ones(1, 2), torch.tensor([0]), torch.full((1, 1, 2), 2.0)
+        >>> tilted = TiltedDraws(ExpectedHinge(Decision(model, x)), rows, width, n=1000, seed=0)
+        >>> draws, weight = tilted.draw(rows, width)
         >>> [round(u, 1) for u in draws.mean(dim=(0, 1)).tolist()]  # class 1 is where x_0 < 0
         [0.2, 0.5]
         >>> round((weight[..., None] * draws).sum(dim=1)[0, 0].item(), 1)
         0.5
     """
 
-    def __init__(self, hinge: ExpectedHinge, rows: Tensor, n: int, seed: int) -> None:
+    def __init__(
+        self, hinge: ExpectedHinge, rows: Tensor, bound: Tensor, n: int, seed: int
+    ) -> None:
         decision, shape = hinge.decision, hinge.shape
         rivals = decision.rivals(rows, _MOST_CLASSES)
         self._n, self._hinge = n, hinge
@@ -75,10 +81,13 @@ class TiltedDraws:
         self._share = self.part.bincount(minlength=n_rivals + 1).to(shape.x)
         self.pulls = shape.x.new_zeros(len(rows), n_rivals + 1, *shape.x.shape[1:])
         self._slopes = shape.x.new_empty(len(rows), n_rivals, n_features)
+        beside = shape.x.new_empty(1, *shape.x.shape[1:]).uniform_(generator=self._generator)
+        near = shape.points(rows, _NEAR * bound, beside)[:, 0].to(decision.x.dtype)
         blocks = torch.arange(len(rows), device=rows.device).split(decision.batch_size or len(rows))
         for block in blocks if len(rows) else ():
             for part, rival in enumerate(rivals[block].unbind(dim=1)):
-                self._slopes[block, part] = _slope(decision, rows[block], rival).to(shape.x.dtype)
+                slope = _slope(decision, near[block], rows[block], rival)
+                self._slopes[block, part] = slope.to(shape.x.dtype)
 
     def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
         """Estimate the hinge of boxes of widths (a, s, ...) and its derivative, the `slope`."""
@@ -128,10 +137,10 @@ class TiltedDraws:
         self._slopes = turned.where(found.any(dim=2, keepdim=True), self._slopes)
 
 
-def _slope(decision: Decision, rows: Tensor, rival: Tensor) -> Tensor:
-    """The direction (a, d) in which rivals (a,) gain on the target at the rows."""
+def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> Tensor:
+    """The direction (a, d) in which rivals (a,) gain on the target at points of the rows."""
     with torch.enable_grad():
-        points = decision.x[rows].requires_grad_()
+        points = points.requires_grad_()
         scores = decision.scores(points, rows)
         lead = scores.gather(1, rival[:, None]) - scores.gather(1, decision.target[rows, None])
     slope = input_slope(lead, points, "the search for a box follows; FIMAP needs none")
