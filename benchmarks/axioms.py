@@ -4,10 +4,10 @@
     python benchmarks/axioms.py power
     python benchmarks/axioms.py matrix --processes 2
 
-`false-alarms` checks explainers that are right by construction, and our own, with many seeds: ours
-as registered on a fortieth of the cases, as each case is a fit or a search of its own, and with
-`--brief` on all of them, with fits and searches of a few steps: an axiom that is
-called broken then is checked on all of the cases as registered, and an alarm is what remains;
+`false-alarms` checks explainers that are right by construction, and our own, with many seeds. Each
+case of ours is a fit or a search of its own, so as registered they are checked on a fortieth of the
+cases, and with `--brief` on all of them, with fits and searches of a few steps: an axiom that is
+called broken then is checked on all of its cases as registered, and an alarm is what remains.
 `power` sets the planted offenders before the axioms meant for them; `matrix` times all registered
 explainers. Each prints what it found and exits with 1 if that is not what it should be.
 """
@@ -46,19 +46,20 @@ BRIEF_FIT = {
 SANITY = ("model_randomization", "label_randomization")
 # Larger steps, so that a width can still grow to its bound.
 BRIEF_SEARCH = {"n_steps": 20, "n_draws": 8, "step_size": 0.15, "tolerance": 0}
+# Of what is made.
+BRIEF_SETTINGS = {"invariant_box": BRIEF_SEARCH, "fimap_local_search": {"local_search": 60}}
 SECONDS_ALLOWED = 10.0
 
 
 def in_brief(name: str, subject: Any) -> Any:
-    """One of ours, made with few steps."""
+    """One of ours, made with few steps or questions."""
     from xai_adapters.explainers import ours
 
     if name == "invariant_box_exit":
         return ours.invariant_box_exit(subject, surrogate=BRIEF_FIT, **BRIEF_SEARCH)
-    if name != "invariant_box":
-        return getattr(ours, name)(subject, **BRIEF_FIT)
-    made = ours.invariant_box(subject)
-    return replace(made, settings={**made.settings, **BRIEF_SEARCH})
+    made = getattr(ours, name)(subject, **({} if name == "invariant_box" else BRIEF_FIT))
+    fewer = BRIEF_SETTINGS.get(name)
+    return replace(made, settings={**made.settings, **fewer}) if fewer else made
 
 
 def tested(name: str, brief: bool) -> Explainer:
