@@ -191,10 +191,8 @@ def _serve(connection: Connection, payload: bytes) -> None:
         return
     torch.set_num_threads(n_threads)
     worker = Worker(bench, store, connection.send)
-    connection.send(_READY)
-    while True:
-        try:
-            unit = connection.recv()
-        except EOFError:
-            return
-        connection.send(worker.outcome(unit))
+    # A parent that was interrupted no longer listens, whatever its processes are at.
+    with suppress(EOFError, ConnectionError):
+        connection.send(_READY)
+        while True:
+            connection.send(worker.outcome(connection.recv()))
