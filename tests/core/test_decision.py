@@ -67,6 +67,7 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
     scores = decision.scores(rows[order], order)
     shares = decision.probabilities(rows[order], order)
     leads, rivals = decision.lead(scores, order), decision.rivals(order, n_classes)
+    keeps = decision.keeps(rows[order], order)
     for place, row in enumerate(order.tolist()):
         row_scores, c = wanted[row], target[row]
         assert scores[place].tolist() == pytest.approx(row_scores, abs=1e-9)
@@ -77,6 +78,7 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
         ahead = row_scores[c] - max(row_scores[j] for j in others)
         assert leads[place].item() == pytest.approx(ahead, abs=1e-9)
         assert decision.kept[row] == (ahead >= 0)
+        assert keeps[place] == (ahead >= 0)
         assert decision.undecided[row] == (ahead == 0)
         ranked = sorted(others, key=lambda j: -row_scores[j])
         if len({round(row_scores[j], 9) for j in others}) == len(others):
@@ -92,6 +94,16 @@ def test_points_are_read_as_their_row_is():
     assert scores[1].tolist() == pytest.approx([math.log(0.25), math.log(0.75)])
     # These logits could be probabilities.
     assert scores[2].tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "keeps"),
+    [([2.0, 1.0], True), ([1.0, 1.0], True), ([1.0, 2.0], False), ([2.0, -math.inf], True),
+     ([math.nan, 1.0], False), ([1.0, math.nan], False), ([math.inf, 1.0], False)],
+)  # fmt: skip
+def test_a_point_without_a_class_keeps_none(outputs, keeps):
+    decision = Decision(lambda x: x, torch.tensor([[1.0, 0.0]]), output="logits")
+    assert decision.keeps(torch.tensor([outputs]), torch.tensor([0])).tolist() == [keeps]
 
 
 def test_a_row_with_two_equal_scores_is_undecided_and_kept():

@@ -61,7 +61,7 @@ def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_
         slope = torch.full_like(sides, torch.nan)
         found = hinge.estimate(every, sides, draws, slope)
         assert torch.allclose(found.hinge, again.hinge)
-        assert not found.undefined.any()
+        assert not hinge.undefined.any()
         for row in range(len(rows)):
             w = width[row].clone().requires_grad_()
             wanted, rate = plain_hinge(model, rows[row], int(target[row]), w, draws, on, over)

@@ -140,6 +140,14 @@ def test_on_a_kink_they_lean_as_where_there_is_none(same):
     assert leaning.mean(dim=1)[0, 0] > 0.7
 
 
+def test_a_box_without_a_width_forgets_no_direction():
+    draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], x[:, 0]), dim=1),
+                     torch.zeros(1, 2), 80)  # fmt: skip
+    for width in (torch.zeros(1, 1, 2), torch.ones(1, 1, 2)):
+        leaning, _ = draw.draw(torch.arange(1), width)
+    assert leaning.mean(dim=1)[0, 0] > 0.7
+
+
 def test_a_gradient_that_is_not_finite_leaves_the_draws_uniform():
     def model(x):
         return torch.stack(((0 * x[:, 0]).sqrt() + 0.5, 0 * x[:, 0]), dim=1)

@@ -133,8 +133,8 @@ def box_guarantees(
                     torch.maximum(ends[0] + t * (ends[1] - ends[0]), ends[0]), ends[1]
                 )
                 owner = rows[some].repeat_interleave(len(t))
-                lead = decision.lead(decision.scores(points.flatten(0, 1), owner), owner)
-                seen[some] |= ~(lead >= 0).view(len(some), len(t)).all(dim=1)
+                kept = decision.keeps(points.flatten(0, 1), owner)
+                seen[some] |= ~kept.view(len(some), len(t)).all(dim=1)
         return seen
 
     def attack_violates(rows: Tensor, scale: Tensor, _: int) -> Tensor:

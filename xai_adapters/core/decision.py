@@ -108,6 +108,15 @@ class Decision:
         """Class probabilities (m, K) at points (m, ...) that belong to rows (m,)."""
         return self._read(class_probabilities, self._ask(points, rows), rows)
 
+    def keeps(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Whether (m,) no class has a higher score than the target at points (m, ...) of rows."""
+        outputs = self._ask(points, rows)
+        if outputs.shape[1] == 1:
+            outputs = self._read(class_logits, outputs, rows)
+        own = outputs.gather(1, self.target[rows][:, None])
+        # Classes are ranked alike by outputs of either kind; NaN and infinity keep nothing.
+        return (outputs <= own).all(dim=1) & own[:, 0].isfinite()
+
     def lead(self, scores: Tensor, rows: Tensor) -> Tensor:
         """The target's score minus the highest other one (m,); below 0 another class is ahead."""
         own = self.target[rows][:, None]

@@ -41,12 +41,10 @@ class Estimate:
     Attributes:
         hinge: (a,) its mean over the draws.
         violation_rate: (a,) share of the draws with a positive one, that is, with another class.
-        undefined: (a,) whether the model answered NaN at one; it counts as a violation by 1.
     """
 
     hinge: Tensor
     violation_rate: Tensor
-    undefined: Tensor
 
 
 class ExpectedHinge:
@@ -67,6 +65,8 @@ class ExpectedHinge:
     Attributes:
         decision: as given.
         shape: as given.
+        undefined: (n,) whether the model answered NaN somewhere, so far; it counts as a violation
+            by 1.
         unsloped: (n,) whether a gradient that was needed was not finite, so far; it counts as 0.
 
     Example:
@@ -91,7 +91,8 @@ class ExpectedHinge:
         self._scores = decision.scores if on == "logits" else decision.probabilities
         self._over_classes = over_classes
         every = torch.arange(len(decision.x), device=decision.x.device)
-        self.unsloped = torch.zeros_like(every, dtype=torch.bool)
+        self.undefined = torch.zeros_like(every, dtype=torch.bool)
+        self.unsloped = self.undefined.clone()
         # The other classes, likeliest first.
         self._rivals = decision.rivals(every, decision.n_classes - 1)
         # To know which points violate the host has to wait for the device, which only a CPU does
@@ -136,7 +137,6 @@ class ExpectedHinge:
         shared = draws.ndim == self.decision.x.ndim
         n_draws = draws.shape[0 if shared else 1]
         hinge, violations = width.new_zeros(len(rows)), width.new_zeros(len(rows))
-        undefined = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         if weight is None:
             weight = width.new_full((1, n_draws), 1 / n_draws).expand(len(rows), -1)
         rivals = None
@@ -155,8 +155,10 @@ class ExpectedHinge:
                 excess = self._look(points, owner, rival)
             else:
                 excess, pull, lost = self._look_and_pull(points, owner, rival)
+                if pull is None:
+                    continue
             excess = excess.to(width.dtype).view(placed.shape[:2])
-            undefined[block] |= excess.isnan().any(dim=1)
+            self.undefined[rows[block]] |= excess.isnan().any(dim=1)
             excess = excess.nan_to_num(1.0)
             violates = excess > 0
             counts = violates * weight[block, some]
@@ -178,7 +180,7 @@ class ExpectedHinge:
                 draws[block, some] = torch.where(pull == 0, u, worst)
         if slope is not None and self._may_look_first:
             self._looks_first = bool(violations.mean() < _FEW * n_draws)
-        return Estimate(hinge, violations / n_draws, undefined)
+        return Estimate(hinge, violations / n_draws)
 
     def _blocks(self, n_rows: int, n_draws: int) -> list[tuple[slice, slice]]:
         """Rows and draws of what the model sees at once.
@@ -203,20 +205,25 @@ class ExpectedHinge:
 
     def _look_and_pull(
         self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The hinge (m,), its gradient (m, ...), and where (m,) that was not finite; it is 0 there.
 
-        Where the class is kept the hinge is flat, and there may be no need to go back.
+        Where the class is kept the hinge is flat and there may be no need to go back; without a
+        gradient it is 0 everywhere.
         """
         if rival is not None or not self._looks_first or points.numel() < _SMALL:
             return self._both_ways(points, owner, rival)
-        excess, pull, lost = self._look(points, owner, None), torch.zeros_like(points), None
-        some = (excess > 0).nonzero()[:, 0]
-        if len(some):
-            _, pull[some], lost_some = self._both_ways(points[some], owner[some], None)
-            if lost_some is not None:
-                lost = torch.zeros_like(excess, dtype=torch.bool)
-                lost[some] = lost_some
+        with torch.no_grad():
+            some = (~self.decision.keeps(points, owner)).nonzero()[:, 0]
+        excess, lost = self.shape.x.new_zeros(len(points)), None
+        if len(some) == 0:
+            return excess, None, None
+        pull = torch.zeros_like(points)
+        found, pull[some], lost_some = self._both_ways(points[some], owner[some], None)
+        excess[some] = found.to(excess.dtype)
+        if lost_some is not None:
+            lost = torch.zeros_like(excess, dtype=torch.bool)
+            lost[some] = lost_some
         return excess, pull, lost
 
     def _both_ways(

@@ -299,7 +299,7 @@ class InvariantBox:
             every = torch.arange(len(x), device=x.device)
             found = hinge.estimate(every, search.width, fresh)
             lower, upper = shape.ends(every, search.width)
-        _warn_of(hinge, search.undefined | found.undefined)
+        _warn_of(hinge)
         width = search.width.mean(dim=1)
         return Box(
             width=width,
@@ -332,7 +332,6 @@ class InvariantBox:
             seen = sampler.look(rows, width, slope)
             objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
             found.history[rows, step] = objective
-            found.undefined[rows] |= seen.undefined
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
             gradient = slope.mul_(penalty * width[0].numel()).sub_(1)
@@ -342,17 +341,18 @@ class InvariantBox:
             optimizer.step(gradient, step / self.n_steps)
             width.clamp_(min=0)
             torch.minimum(width, bound[rows], out=width)
-            found.n_steps[rows] += 1
             if self.tolerance > 0 and (step + 1) % self.patience == 0:
                 kept = gain - gain_before >= self.tolerance * self.patience
                 if not kept.all():
                     found.width[rows] = width
                     found.converged[rows[~kept]] = True
+                    found.n_steps[rows[~kept]] = step + 1
                     optimizer.keep(kept)
                     rows, slope = rows[kept], slope[kept]
                     sampler.keep(kept)
                 gain, gain_before = torch.zeros_like(gain[kept]), gain[kept]
         found.width[rows] = optimizer.values
+        found.n_steps[rows] = self.n_steps
         return found
 
     def _weight(self, decision: Decision) -> float:
@@ -384,11 +384,10 @@ class _Search:
         self.width = x.new_zeros(n, n_sides, *x.shape[1:])
         self.n_steps = torch.zeros(n, dtype=torch.int64, device=x.device)
         self.converged = torch.zeros(n, dtype=torch.bool, device=x.device)
-        self.undefined = torch.zeros(n, dtype=torch.bool, device=x.device)
         self.history = x.new_full((n, n_steps), torch.nan)
 
 
-def _warn_of(hinge: ExpectedHinge, undefined: Tensor) -> None:
+def _warn_of(hinge: ExpectedHinge) -> None:
     """Say of which rows the box is not what it should be, and why."""
     decision = hinge.decision
     for rows, reason in (
@@ -398,9 +397,12 @@ def _warn_of(hinge: ExpectedHinge, undefined: Tensor) -> None:
             "the model is undecided at {}: another class has the same output, and next to any box "
             "it wins",
         ),
-        (undefined, "the model answers NaN inside the box of {}, which counts as a violation"),
         (
-            hinge.unsloped & ~undefined,
+            hinge.undefined,
+            "the model answers NaN inside the box of {}, which counts as a violation",
+        ),
+        (
+            hinge.unsloped & ~hinge.undefined,
             "the model's gradient is not finite inside the box of {}: such points count as "
             "violations, but nothing tells which widths to take them back by",
         ),

@@ -128,13 +128,11 @@ class TiltedDraws:
 
     def _learn(self, reach: Tensor) -> None:
         """Turn towards what the last draws found; lengths are of draws, not in features' units."""
-        found = self.pulls[:, 1:].flatten(2)
-        kept, new = (
-            (slopes / (slopes * reach).norm(dim=2, keepdim=True)).nan_to_num(0, 0, 0)
-            for slopes in (self._slopes, found)
-        )
-        turned = kept.lerp(new, 1 - _MEMORY)
-        self._slopes = turned.where(found.any(dim=2, keepdim=True), self._slopes)
+        both = torch.stack((self._slopes, self.pulls[:, 1:].flatten(2)))
+        length = (both * reach).norm(dim=3, keepdim=True)
+        share = both.new_tensor((_MEMORY, 1 - _MEMORY)).view(2, 1, 1, 1)
+        # Where a box has no width yet or nothing was found, a slope has no length.
+        self._slopes = (both * (share / length.where(length > 0, 1))).sum(dim=0)
 
 
 def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> Tensor:
