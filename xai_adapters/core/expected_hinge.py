@@ -152,7 +152,7 @@ class ExpectedHinge:
             owner = rows[block].repeat_interleave(placed.shape[1])
             rival = None if rivals is None else rivals[block, some].flatten()
             if slope is None:
-                excess = self._look(points, owner, rival)
+                excess, pull, lost = self._look(points, owner, rival), None, None
             else:
                 excess, pull, lost = self._look_and_pull(points, owner, rival)
                 if pull is None:
@@ -164,7 +164,7 @@ class ExpectedHinge:
             counts = violates * weight[block, some]
             hinge[block] += (excess * counts).sum(dim=1)
             violations[block] += violates.sum(dim=1)
-            if slope is None:
+            if slope is None or pull is None:
                 continue
             pull = pull.to(width.dtype).view(placed.shape)
             if lost is not None:
