@@ -25,10 +25,8 @@ from xai_adapters.core.row_optimizer import (
     Schedule,
     check_optimizer,
 )
+from xai_adapters.core.rows import fastest_batch_size
 from xai_adapters.errors import BoxWarning, InvalidInputError
-
-# Numbers in the points that are worked on at once: a network's activations are ten times as many.
-_CACHED = 500_000
 
 
 @dataclass(frozen=True)
@@ -286,7 +284,7 @@ class InvariantBox:
                 row_data=row_data,
                 output=self.output,
                 threshold=self.threshold,
-                batch_size=self.internal_batch_size or _cached(x),
+                batch_size=self.internal_batch_size or fastest_batch_size(x),
             )
             groups = None if tied is None else FeatureGroups(tied, x)
             shape = box_shape(self.shape, x, self.bounds, baseline)
@@ -369,11 +367,6 @@ class InvariantBox:
                 f"{tuple(x.shape[1:])}"
             ) from error
         return bound if groups is None else groups.smallest(bound)
-
-
-def _cached(x: Tensor) -> int | None:
-    """Points at once with which small networks are fastest on a processor; None for all."""
-    return max(8, _CACHED // max(1, x.shape[1:].numel())) if x.device.type == "cpu" else None
 
 
 class _Search:

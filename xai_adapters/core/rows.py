@@ -12,6 +12,10 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError
 
+# Numbers in the rows that are worked on at once: a network's activations are ten times as many, and
+# more do not fit a processor's caches.
+_CACHED = 500_000
+
 
 def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
     """Return `X` as a detached 2-D float tensor, or say what is wrong with it.
@@ -54,6 +58,11 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
         rows = rows.to(torch.float32)
     require_finite(rows, name)
     return rows
+
+
+def fastest_batch_size(rows: Tensor) -> int | None:
+    """Rows at once with which networks are fastest on a processor; None, for all, elsewhere."""
+    return max(8, _CACHED // max(1, rows.shape[1:].numel())) if rows.device.type == "cpu" else None
 
 
 def require_finite(rows: Tensor, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xai_adapters.core.rows import fastest_batch_size
 from xai_adapters.explainers.patches import patches
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
 
@@ -25,6 +26,7 @@ def greedy(subject: Subject) -> Explainer:
     """
     fill = subject.mask_value()
     groups = patches(subject.background[0], _MOST_PATCHES)
+    at_once = fastest_batch_size(subject.background) or _MOST_PATCHES
 
     @torch.no_grad()
     def order(row: Tensor, target: int) -> Tensor:
@@ -33,7 +35,7 @@ def greedy(subject: Subject) -> Explainer:
         left = groups.unique()
         for step in range(len(left)):
             candidates = torch.where(groups == left[:, None, None, None], fill, masked)
-            outputs = torch.cat([subject.forward(some) for some in candidates.split(32)])
+            outputs = torch.cat([subject.forward(some) for some in candidates.split(at_once)])
             margins = outputs.softmax(dim=1)[:, target]
             best = int(margins.argmax())
             scores[groups == left[best]] = step

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from xai_adapters.core.decision import Decision
+from xai_adapters.core.rows import fastest_batch_size
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
 
 _N_MASKS = 4_000
@@ -14,8 +15,6 @@ _SHOWN = 0.5
 # Cells along a side of a mask; small images have one a pixel.
 _CELLS, _SMALL = 7, 14
 _BATCH = 50
-# Numbers in the images of one call; more do not fit a processor's caches.
-_AT_ONCE = 1_000_000
 
 
 def rise(subject: Subject) -> Explainer:
@@ -30,7 +29,7 @@ def rise(subject: Subject) -> Explainer:
 
     @torch.no_grad()
     def explain(rows: Tensor, target: Tensor) -> Tensor:
-        at_once = max(1, _AT_ONCE // rows[0].numel())
+        at_once = fastest_batch_size(rows) or _BATCH
         decision = Decision(subject.forward, rows, target, batch_size=at_once)
         generator = Generator(rows.device).manual_seed(subject.seed)
         height, width = rows.shape[-2:]
@@ -40,9 +39,10 @@ def rise(subject: Subject) -> Explainer:
             masks = _masks(_BATCH, height, width, generator).to(rows)
             seen = seen + masks.sum(dim=0)
             for row, image in enumerate(rows):
-                owner = torch.full((_BATCH,), row, device=rows.device)
-                shown = decision.scores(fill + masks * (image - fill), owner).softmax(dim=1)
-                scores[row] += torch.einsum("m,mchw->chw", shown[:, target[row]], masks)
+                for some in masks.split(at_once):
+                    owner = torch.full((len(some),), row, device=rows.device)
+                    shown = decision.scores(fill + some * (image - fill), owner).softmax(dim=1)
+                    scores[row] += torch.einsum("m,mchw->chw", shown[:, target[row]], some)
         return (scores / seen).expand_as(rows).contiguous()
 
     return FunctionExplainer(explain)
