@@ -81,6 +81,7 @@ class TiltedDraws:
         self._share = self.part.bincount(minlength=n_rivals + 1).to(shape.x)
         self.pulls = shape.x.new_zeros(len(rows), n_rivals + 1, *shape.x.shape[1:])
         self._slopes = shape.x.new_empty(len(rows), n_rivals, n_features)
+        self._memory = shape.x.new_tensor((_MEMORY, 1 - _MEMORY)).view(2, 1, 1, 1)
         beside = shape.x.new_empty(1, *shape.x.shape[1:]).uniform_(generator=self._generator)
         near = shape.points(rows, _NEAR * bound, beside)[:, 0].to(decision.x.dtype)
         blocks = torch.arange(len(rows), device=rows.device).split(decision.batch_size or len(rows))
@@ -130,9 +131,9 @@ class TiltedDraws:
         """Turn towards what the last draws found; lengths are of draws, not in features' units."""
         both = torch.stack((self._slopes, self.pulls[:, 1:].flatten(2)))
         length = (both * reach).norm(dim=3, keepdim=True)
-        share = both.new_tensor((_MEMORY, 1 - _MEMORY)).view(2, 1, 1, 1)
         # Where a box has no width yet or nothing was found, a slope has no length.
-        self._slopes = (both * (share / length.where(length > 0, 1))).sum(dim=0)
+        share = self._memory / length.where(length > 0, 1)
+        self._slopes = (both * share).sum(dim=0).nan_to_num_(0, 0, 0)
 
 
 def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> Tensor:
