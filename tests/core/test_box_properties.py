@@ -30,6 +30,7 @@ CASES = {
     "corners": {"draws": "corners"},
     "adversarial": {"draws": "adversarial", "hinge_on": "logits", "penalty": 0.3},
     "worst class": {"draws": "adversarial", "over_classes": "max", "penalty": 1.0},
+    "faded": {"draws": "faded", "bounds": (-1.0, 1.5)},
     "directed, graded": {"shape": "directed", "draws": "graded", "bounds": (-3, 3)},
 }
 every_case = pytest.mark.parametrize("case", CASES)
@@ -288,6 +289,8 @@ def test_a_row_on_the_boundary_is_warned_of(case):
         ({"autocast": torch.float64}, "autocast must be torch.bfloat16, torch.float16 or None"),
         ({"shape": "directed", "max_width": 2.0}, "max_width cannot be 2.0 for the shape"),
         ({"shape": "masked", "draws": "corners"}, "a masked box has corners only"),
+        ({"draws": "faded"}, "faded draws head for .*; give bounds"),
+        ({"draws": "faded", "bounds": (0, 1), "shape": "directed"}, r"no other shape \(it is 'dir"),
     ],
 )
 def test_settings_that_mean_nothing_are_named(settings, message):

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from xai_adapters.errors import InvalidInputError
 
 SharedDrawsName = Literal["uniform", "antithetic", "sobol", "corners", "graded", "adversarial"]
-DrawsName = Literal[SharedDrawsName, "tilted"]
+DrawsName = Literal[SharedDrawsName, "tilted", "faded"]
 # torch has no direction numbers beyond.
 _MOST_SOBOL_FEATURES = torch.quasirandom.SobolEngine.MAXDIM
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xai_adapters.core.box_draws import DrawsName, SharedDrawsName, box_draws
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
+from xai_adapters.core.faded_draws import FadedDraws
 from xai_adapters.core.tilted_draws import TiltedDraws
 
 
@@ -76,6 +77,8 @@ def box_sampler(
     """
     if name == "tilted":
         return TiltedDraws(hinge, rows, bound, n, seed)
+    if name == "faded":
+        return FadedDraws(hinge, rows, bound, n, seed)
     if name == "adversarial":
         return AttackedCorners(hinge, rows, n, seed)
     return SharedDraws(hinge, name, n, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -99,6 +100,12 @@ class ExpectedHinge:
         # for nothing.
         self._may_look_first = decision.x.device.type == "cpu"
         self._looks_first = self._may_look_first
+
+    def around(self, shape: BoxShape) -> ExpectedHinge:
+        """The same of other boxes, which keeps the same record of what was undefined."""
+        other = copy(self)
+        other.shape = shape
+        return other
 
     def estimate(
         self,

@@ -207,6 +207,11 @@ class InvariantBox:
             raise InvalidInputError(
                 f"a masked box has corners only; with draws={draws!r} all masks would be the same"
             )
+        if draws == "faded" and (shape != "symmetric" or bounds is None):
+            raise InvalidInputError(
+                "faded draws head for levels of the data's range in symmetric boxes; give bounds, "
+                f"(0, 1) for images, and no other shape (it is {shape!r})"
+            )
         self.max_width = max_width
         self.shape = shape
         self.bounds = bounds
