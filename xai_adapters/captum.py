@@ -331,7 +331,9 @@ class MaximalInvariantPerturbation(GradientAttribution):
         self.bounds = bounds
         self.settings = settings
         # Made once now, so that a bad setting, or one that belongs to attribute, is named here.
-        InvariantBox(max_width=1.0, internal_batch_size=None, show_progress=False, **settings)
+        InvariantBox(
+            max_width=1.0, bounds=bounds, internal_batch_size=None, show_progress=False, **settings
+        )
 
     @log_usage()
     @torch.no_grad()
@@ -377,15 +379,17 @@ class MaximalInvariantPerturbation(GradientAttribution):
         """
         layout, rows = Layout.of(inputs)
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
+        rows = layout.shaped(rows)
+
+        def shaped(values: Any, name: str) -> Any:
+            return None if values is None else layout.shaped(layout.flat_row_values(values, name))
+
         solver = InvariantBox(
             **self.settings,
-            max_width=layout.flat_feature_values(self.max_width, "max_width"),
+            max_width=layout.feature_values(self.max_width, "max_width"),
             bounds=None
             if self.bounds is None
-            else (
-                layout.flat_row_values(self.bounds[0], "bounds"),
-                layout.flat_row_values(self.bounds[1], "bounds"),
-            ),
+            else (shaped(self.bounds[0], "bounds"), shaped(self.bounds[1], "bounds")),
             internal_batch_size=internal_batch_size,
             show_progress=show_progress,
         )
@@ -396,12 +400,8 @@ class MaximalInvariantPerturbation(GradientAttribution):
                 rows,
                 kept,
                 row_data=(torch.arange(len(rows), device=rows.device), position),
-                baseline=None
-                if baselines is None
-                else layout.flat_row_values(baselines, "baselines"),
-                tied=None
-                if feature_mask is None
-                else layout.flat_row_values(feature_mask, "feature_mask"),
+                baseline=shaped(baselines, "baselines"),
+                tied=shaped(feature_mask, "feature_mask"),
             )
         return cast(Inputs, layout.restore(box.scores()))
 

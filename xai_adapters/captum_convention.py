@@ -60,8 +60,15 @@ class Layout:
         )
         return layout, rows
 
+    def shaped(self, rows: Tensor) -> Tensor:
+        """Flat values (m, d) in the shape of a single input, as they are for a tuple of several."""
+        return rows.view(-1, *self.shapes[0]) if self._is_single else rows
+
     def tensors(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Rows (m, d) as the tensors `forward_func` takes."""
+        """Rows (m, d), or `shaped` ones, as the tensors `forward_func` takes."""
+        if self._is_single:
+            # Shaped rows keep their memory format.
+            return (rows.reshape(-1, *self.shapes[0]).to(self.dtypes[0]),)
         parts = rows.split([shape.numel() for shape in self.shapes], dim=1)
         return tuple(
             part.reshape(-1, *shape).to(dtype)
@@ -88,16 +95,19 @@ class Layout:
         ]
         return torch.cat([part.reshape(n_rows, -1) for part in parts], dim=1)
 
-    def flat_feature_values(
+    def feature_values(
         self, values: float | Tensor | tuple[Tensor, ...], name: str
     ) -> float | Tensor:
-        """A number as it is, or a value for each feature (d,) from tensors shaped like them."""
+        """A number as it is, or a value for each feature of one example, `shaped`."""
         if not isinstance(values, tuple) and torch.as_tensor(values).ndim == 0:
             return values
         matched = zip(self._matched(cast(Tensor, values), name), self.shapes, strict=True)
-        return torch.cat(
-            [self._expanded(value, shape, name).reshape(-1) for value, shape in matched]
-        )
+        parts = [self._expanded(value, shape, name).reshape(1, -1) for value, shape in matched]
+        return self.shaped(torch.cat(parts, dim=1))[0]
+
+    @property
+    def _is_single(self) -> bool:
+        return len(self.shapes) == 1 and len(self.shapes[0]) > 0
 
     def _matched(self, values: Any, name: str) -> tuple[Tensor, ...]:
         tensors = values if isinstance(values, tuple) else (values,)
@@ -168,7 +178,7 @@ class Forward:
         return chosen % one.shape[-1], chosen // one.shape[-1]
 
     def outputs_at(self, points: Tensor, rows: Tensor, position: Tensor) -> Tensor:
-        """Outputs (m, K) of one decision at points (m, d), copies of `rows` (m,) moved."""
+        """Outputs (m, K) of one decision at points, copies of `rows` (m,) moved."""
         outputs = self._ask(points, rows)
         if outputs.ndim <= 2:
             return outputs

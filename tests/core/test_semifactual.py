@@ -473,6 +473,7 @@ def test_a_constant_black_box_fills_its_box_and_has_no_way_out():
         {"n_steps": 0},
         {"shape": "asymmetric"},
         {"bounds": (0, 1)},
+        {"draws": "faded"},
     ],
     ids=str,
 )

@@ -115,6 +115,10 @@ class SemifactualBox:
                     f"{name} is not for SemifactualBox: its boxes are symmetric, within what the "
                     "schema allows"
                 )
+        if settings.get("draws") == "faded":
+            raise InvalidInputError(
+                "faded draws are not for SemifactualBox: columns have no range in common"
+            )
         self.schema = schema
         self.max_width = torch.as_tensor(max_width, dtype=torch.float64)
         self.n_bound_draws = n_bound_draws
