@@ -289,7 +289,7 @@ def test_a_row_on_the_boundary_is_warned_of(case):
         ({"autocast": torch.float64}, "autocast must be torch.bfloat16, torch.float16 or None"),
         ({"shape": "directed", "max_width": 2.0}, "max_width cannot be 2.0 for the shape"),
         ({"shape": "masked", "draws": "corners"}, "a masked box has corners only"),
-        ({"draws": "faded"}, "faded draws head for .*; give bounds"),
+        ({"draws": "faded"}, "faded draws head for .*: give bounds"),
         ({"draws": "faded", "bounds": (0, 1), "shape": "directed"}, r"no other shape \(it is 'dir"),
     ],
 )

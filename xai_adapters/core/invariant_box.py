@@ -108,7 +108,9 @@ class InvariantBox:
         draws: "uniform" t, as in the paper; "tilted", of which most lean towards where the class
             was lost and count the less for it: the objective is that of uniform draws with less
             noise; "antithetic" pairs t and -t; "sobol" points; "corners" of the box; "graded"
-            corners, from none to all of whose features are at their far ends; "adversarial" for
+            corners, from none to all of whose features are at their far ends; "faded", where from
+            none to all features head for one level of the range `bounds`, in images for one colour,
+            as behind a mask of whatever colour (symmetric boxes only); "adversarial" for
             the corners that hurt most, one for each of the likeliest other classes, each moved on
             in every step to where the sign of its gradient points: the worst case that Problem
             2.1 asks for. With these use `hinge_on="logits"`.
@@ -209,7 +211,7 @@ class InvariantBox:
             )
         if draws == "faded" and (shape != "symmetric" or bounds is None):
             raise InvalidInputError(
-                "faded draws head for levels of the data's range in symmetric boxes; give bounds, "
+                "faded draws head for levels of the data's range, in symmetric boxes: give bounds, "
                 f"(0, 1) for images, and no other shape (it is {shape!r})"
             )
         self.max_width = max_width
