@@ -45,9 +45,13 @@ def test_draws_are_new_each_time_and_even(name):
     assert together.tolist() == pytest.approx([1 / 3 if name == "graded" else 0] * 12, abs=0.07)
 
 
-def test_graded_corners_have_from_none_to_all_of_the_features_at_their_far_ends():
-    shares = box_draws("graded", 10, torch.zeros(1, 1000), seed=0)().mean(dim=1)
+@pytest.mark.parametrize("shape", [(1000,), (10, 100), (3, 20, 50), (2, 10, 10, 10)])
+def test_graded_corners_have_from_none_to_all_of_the_features_at_their_far_ends(shape):
+    masks = box_draws("graded", 10, torch.zeros(1, *shape), seed=0)()
+    shares = masks.flatten(1).mean(dim=1).sort().values
     assert shares.tolist() == pytest.approx([(i + 0.5) / 10 for i in range(10)], abs=0.05 + 0.06)
+    # An image's pixels go with all their channels.
+    assert torch.equal(masks, masks[:, :1].expand_as(masks)) is (len(shape) > 2)
 
 
 def error_of_mean(name, function, seed):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Size, Tensor
 
 from xai_adapters.errors import InvalidInputError
 
@@ -32,8 +32,8 @@ def box_draws(name: SharedDrawsName, n: int, like: Tensor, seed: int) -> Callabl
     Args:
         name: "uniform"; "antithetic", in pairs u and 1 - u, which cancel what is linear in u;
             "sobol", scrambled points that fill the box evenly (Owen 1998), for up to 21,201
-            features; "corners" of the box; "graded" corners, with from none to all of the features
-            at their far ends, as when a mask grows; "adversarial" starts from corners too.
+            features; "corners" of the box; "graded" corners, those of `graded_masks`; "adversarial"
+            starts from corners too.
         n: draws in each call.
         like: (n, ...) rows, whose shape, device and dtype the draws have.
         seed: of the draws.
@@ -55,23 +55,48 @@ def box_draws(name: SharedDrawsName, n: int, like: Tensor, seed: int) -> Callabl
             )
         engine = torch.quasirandom.SobolEngine(shape.numel(), scramble=True, seed=seed)
         return lambda: engine.draw(n, dtype=like.dtype).to(like.device).view(n, *shape)
-    generator = Generator(like.device).manual_seed(seed)
-
-    def uniform(m: int = n) -> Tensor:
-        return like.new_empty(m, *shape).uniform_(generator=generator)
+    uniform = uniform_numbers(like, seed)
 
     def antithetic() -> Tensor:
-        half = uniform((n + 1) // 2)
+        half = uniform((n + 1) // 2, *shape)
         return torch.cat((half, 1 - half))[:n]
 
-    def corners() -> Tensor:
-        return uniform().round_()
+    named = {
+        "uniform": lambda: uniform(n, *shape),
+        "antithetic": antithetic,
+        "graded": lambda: graded_masks(n, shape, uniform).to(like.dtype),
+    }
+    return named.get(name, lambda: uniform(n, *shape).round_())
 
-    def graded() -> Tensor:
-        # One share from each of n equal parts of [0, 1], so that every draw sees all of them.
-        part = torch.arange(n, device=like.device, dtype=like.dtype)
-        share = (part + like.new_empty(n).uniform_(generator=generator)) / n
-        return (uniform() < share.view(-1, *(1,) * len(shape))).to(like.dtype)
 
-    named = {"uniform": uniform, "antithetic": antithetic, "graded": graded}
-    return named.get(name, corners)
+def uniform_numbers(like: Tensor, seed: int) -> Callable[..., Tensor]:
+    """A function that gives new numbers from [0, 1) of a shape, on the device of `like`."""
+    generator = Generator(like.device).manual_seed(seed)
+    return lambda *shape: like.new_empty(shape).uniform_(generator=generator)
+
+
+def from_each_part(n: int, k: int, uniform: Callable[..., Tensor]) -> Tensor:
+    """(n, k) numbers; in each column there is one from each of n equal parts of [0, 1].
+
+    Example:
+        >>> numbers = from_each_part(4, 2, uniform_numbers(torch.zeros(0), seed=0))
+        >>> (4 * numbers).floor().sort(dim=0).values.T.tolist()
+        [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0]]
+    """
+    return (uniform(n, k).argsort(dim=0) + uniform(n, k)) / n
+
+
+def graded_masks(n: int, shape: Size, uniform: Callable[..., Tensor]) -> Tensor:
+    """(n, ...) masks of rows of that shape that hide from none to all of the features.
+
+    The shares hidden are one from each of n equal parts of [0, 1]. Rows (channels, height, width),
+    or with one dimension more, are images: a pixel is hidden in all its channels.
+    """
+    places = (1, *shape[1:]) if is_image(shape) else shape
+    share = from_each_part(n, 1, uniform).view(-1, *(1,) * len(shape))
+    return (uniform(n, *places) < share).expand(n, *shape)
+
+
+def is_image(shape: Size) -> bool:
+    """Whether the first dimension of rows of that shape is channels."""
+    return len(shape) > 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from xai_adapters.core.box_draws import from_each_part, graded_masks, is_image, uniform_numbers
 from xai_adapters.core.box_shapes import BoxShape
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
 
@@ -54,7 +55,7 @@ class FadedDraws:
         self.shape = _FadedShape(x, rows, bound)
         self._hinge = hinge.around(self.shape)
         self._bounds, self._n = hinge.shape.bounds or (x, x), n
-        self._generator = Generator(x.device).manual_seed(seed)
+        self._uniform = uniform_numbers(x, seed)
 
     def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
         """Estimate the hinge at new draws."""
@@ -68,20 +69,10 @@ class FadedDraws:
         x, most = (of[rows][:, None] for of in (self.shape.x, self.shape.most))
         lower, upper = (end[rows][:, None] for end in self._bounds)
         shape = x.shape[2:]
-        is_image = len(shape) > 2
-        level = self._of_each_part(shape[0] if is_image else 1)
+        level = from_each_part(self._n, shape[0] if is_image(shape) else 1, self._uniform)
         end = torch.lerp(lower, upper, level.view(*level.shape, *(1,) * (len(shape) - 1)))
         end = torch.minimum(torch.maximum(end, x - most), x + most)
-        places = (1, *shape[1:]) if is_image else shape
-        moved = self._uniform(*places) < self._of_each_part(1).view(-1, *(1,) * len(shape))
-        return torch.where(moved, end, x)
-
-    def _of_each_part(self, k: int) -> Tensor:
-        """(M, k) numbers; in each column there is one from each of M equal parts of [0, 1]."""
-        return (self._uniform(k).argsort(dim=0) + self._uniform(k)) / self._n
-
-    def _uniform(self, *shape: int) -> Tensor:
-        return self.shape.x.new_empty(self._n, *shape).uniform_(generator=self._generator)
+        return torch.where(graded_masks(self._n, shape, self._uniform), end, x)
 
 
 class _FadedShape(BoxShape):

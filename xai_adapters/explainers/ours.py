@@ -161,17 +161,14 @@ def _counterfactuals(
 def invariant_box(subject: Subject) -> Explainer:
     """The symmetric box, within the pixels' range or as wide as a table's columns range.
 
-    Of a photograph's 50,000 widths uniform draws, even tilted ones, tell next to nothing; faded
-    ones move many pixels one way, as a mask does. Of those more leave the class, and their penalty
-    is the same for any number of classes.
+    Of an image's many widths uniform draws, even tilted ones, tell little; faded ones move many
+    pixels one way, as a mask does. Of those more leave the class, and their penalty is the same for
+    any number of classes.
     """
     rows = subject.background
     if subject.kind == "image":
-        faded: dict[str, Any] = {}
-        if rows[0].numel() >= _PHOTOGRAPH:
-            faded = {"draws": "faded", "penalty": 1.0, "optimizer": torch.optim.RMSprop,
-                     "step_size": 0.05, "schedule": "linear", "n_steps": 100}  # fmt: skip
-        return _boxes(subject, bounds=(0.0, 1.0), **faded)
+        return _boxes(subject, bounds=(0.0, 1.0), draws="faded", penalty=1.0, step_size=0.05,
+                      optimizer=torch.optim.RMSprop, schedule="linear", n_steps=100)  # fmt: skip
     span = (rows.amax(dim=0) - rows.amin(dim=0)).clamp(min=torch.finfo(rows.dtype).tiny)
     return _boxes(subject, max_width=span)
 
