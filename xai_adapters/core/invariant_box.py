@@ -86,7 +86,7 @@ class InvariantBox:
 
     The defaults reach about the objective of the authors' settings, `draws="uniform"`,
     `optimizer="adam"`, `step_size=0.01`, `schedule="constant"`, `n_steps=500`, `n_draws=32`,
-    `tolerance=0`, in 120 steps: what limits the search is the noise of the few draws that leave
+    `tolerance=0`, in 112 steps: what limits the search is the noise of the few draws that leave
     the class, of which tilted draws have many times more.
 
     Rows are solved together but do not influence each other: they share one draw of numbers in
@@ -161,9 +161,9 @@ class InvariantBox:
         over_classes: OverClasses = "sum",
         draws: DrawsName = "tilted",
         optimizer: Optimizer = "rmsprop",
-        step_size: float = 0.03,
+        step_size: float = 0.034,
         schedule: Schedule = "sqrt",
-        n_steps: int = 120,
+        n_steps: int = 112,
         n_draws: int = 32,
         tolerance: float = 1e-3,
         patience: int = 50,

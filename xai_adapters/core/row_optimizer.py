@@ -18,7 +18,7 @@ ScheduleName = Literal["constant", "sqrt", "linear", "cosine"]
 Optimizer = OptimizerName | Callable[..., torch.optim.Optimizer]
 Schedule = ScheduleName | Callable[[float], float]
 
-# RMSProp takes its mean over the last thirty steps or so: of torch's hundred, 120 hold one.
+# RMSProp takes its mean over the last thirty steps or so: of torch's hundred, 112 hold one.
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "rmsprop": partial(torch.optim.RMSprop, alpha=0.97),
