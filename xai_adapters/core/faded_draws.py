@@ -21,8 +21,9 @@ class FadedDraws:
         x + w / C * (level - x),
 
     while the others stay at x. A box that keeps its class there keeps it behind masks of whatever
-    one colour. Shares and levels are one from each of n equal parts of [0, 1], so that every step
-    sees all of them.
+    one colour, and not in noise: uniform draws from it may all leave the class. In images, rows
+    (channels, height, width), each channel has its own level and a pixel's channels move together.
+    Shares and levels are one from each of n equal parts of [0, 1], so that every step sees all.
 
     Rows share the random numbers, and nothing else.
 
