@@ -104,7 +104,8 @@ def test_they_see_what_moves_many_features_one_way():
     of = {"bounds": (0.0, 1.0), "output": "logits", "penalty": 10.0}
     independent = InvariantBox(draws="uniform", **of).solve(model, x)
     assert (independent.width == 1).all()
-    found = InvariantBox(draws="faded", n_draws=64, **of).solve(model, x).width
+    many = {"n_draws": 64, "n_steps": 400, "tolerance": 0}
+    found = InvariantBox(draws="faded", **many, **of).solve(model, x).width.mean(dim=1)
     # Of so many features the mean is that of the moved share. All widths are alike.
     share, level, width = torch.meshgrid(
         (torch.arange(100) + 0.5) / 100, (torch.arange(100) + 0.5) / 100,
@@ -112,6 +113,6 @@ def test_they_see_what_moves_many_features_one_way():
     )  # fmt: skip
     kept = 40 * (0.8 + share * width * (level - 0.8) - 0.3)
     hinge = (1 - 2 * kept.sigmoid()).relu().mean(dim=(0, 1))
-    wanted = (torch.arange(101) / 100 - 10 * hinge).argmax() / 100
-    assert 0.65 < wanted < 0.75
-    assert found.mean(dim=1).tolist() == pytest.approx([wanted.item()] * 2, abs=0.02)
+    objective = torch.arange(101) / 100 - 10 * hinge
+    assert 70 < objective.argmax() < 80
+    assert (objective[(100 * found).round().int()] > objective.max() - 0.005).all()
