@@ -264,6 +264,28 @@ def test_whatever_hangs_is_ended(hang):
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.parametrize("is_swallowed", [False, True])
+def test_what_is_left_behind_ends_and_does_not_put_the_random_state_back(is_swallowed):
+    begun = []
+
+    def hang(model: torch.nn.Module) -> Doubled:
+        begun.append(threading.current_thread())
+        with contextlib.suppress(BaseException if is_swallowed else ()):
+            time.sleep(2.5)
+        return Doubled(model)
+
+    tested = explainer("hanging", hang, {"dummy": 0}, domain=LINE)
+    with torch.random.fork_rng(devices=[]):
+        assert check_axiom(AXIOMS["dummy"], tested, timeout=0.5).status == "timed out"
+        assert begun[0].is_alive()
+        torch.default_generator.manual_seed(7)
+        now = torch.get_rng_state(), random.getstate()
+        begun[0].join(60)
+        assert len(begun) == 1
+        assert torch.equal(torch.get_rng_state(), now[0])
+        assert random.getstate() == now[1]
+
+
 def test_a_limit_passes_results_and_errors_on():
     assert within(None, lambda: 3) == within(5, lambda: 3) == 3
     for seconds in (None, 5):

@@ -23,7 +23,7 @@ from xai_adapters.axioms.explainers import Explainer
 from xai_adapters.axioms.record import AxiomError, Record
 from xai_adapters.axioms.time_limit import TimedOutError, within
 from xai_adapters.axioms.trial import Trial
-from xai_adapters.core.random_state import seeded
+from xai_adapters.core.random_state import is_left_behind, seeded
 from xai_adapters.errors import (
     ConstantPredictorError,
     InvalidInputError,
@@ -283,6 +283,9 @@ class _Search:
         return Record(*names, "kept", reason, **told)
 
     def _check_time(self) -> None:
+        # What was raised to end it may have been swallowed, by a callback of hypothesis for one.
+        if is_left_behind():
+            raise _Enough
         now = time.perf_counter()
         if self.found and now - self.failed_at > _SHRINK_SECONDS:
             raise _Enough

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from xai_adapters.core.random_state import leave_behind
 from xai_adapters.errors import XaiAdaptersError
 
 Result = TypeVar("Result")
@@ -27,8 +28,8 @@ def within(seconds: float | None, function: Callable[[], Result]) -> Result:
 
     It runs in a thread of its own, in which an exception is raised when time is up. A function that
     waits outside Python, or swallows every exception, cannot be ended from within its process: its
-    thread is left behind and the caller goes on. Only native code that keeps the interpreter's lock
-    for ever stops the caller too.
+    thread is left behind, puts no random state back any more, and the caller goes on. Only native
+    code that keeps the interpreter's lock for ever stops the caller too.
 
     Args:
         seconds: how long it may take; None runs it here, for as long as it takes.
@@ -63,6 +64,8 @@ def within(seconds: float | None, function: Callable[[], Result]) -> Result:
                 ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped)
             )
             thread.join(_GRACE_SECONDS)
+            if thread.is_alive():
+                leave_behind(thread)
     if late:
         raise TimedOutError(f"it did not return within {seconds:g} s")
     if raised:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+# Of threads that nobody waits for any more.
+_LEFT_BEHIND = "_xai_adapters_left_behind"
+
+
+def leave_behind(thread: threading.Thread) -> None:
+    """Let a thread that nobody waits for put no random state back: others draw meanwhile."""
+    setattr(thread, _LEFT_BEHIND, True)
+
+
+def is_left_behind() -> bool:
+    """Whether nobody waits for the thread that asks."""
+    return hasattr(threading.current_thread(), _LEFT_BEHIND)
 
 
 @contextmanager
@@ -22,7 +36,8 @@ def kept_random_state(device: torch.device | None) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.default_generator.set_state(state)
+        if not is_left_behind():
+            torch.default_generator.set_state(state)
 
 
 @contextmanager
@@ -55,5 +70,6 @@ def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[Non
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+            if not is_left_behind():
+                random.setstate(python)
+                np.random.set_state(numpy)  # noqa: NPY002
