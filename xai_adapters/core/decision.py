@@ -83,12 +83,15 @@ class Decision:
             row = int(undefined.nonzero()[0])
             raise PredictorError(f"the model returned NaN or inf, first for row {row}")
         # Judged where the row is, and row by row: a neighbour must not change the reading.
-        self._is_probability = (
+        is_probability = (
             are_probabilities(self.outputs)
             if output == "auto"
             else torch.full((len(x),), output == "probabilities", device=x.device)
         )
-        unset = torch.where(self._is_probability, 0.5, 0.0).to(self.outputs)
+        # Nearly always all rows are read alike, and then most of the work of reading is saved.
+        alike = bool(is_probability[0]) if is_probability.all() == is_probability.any() else None
+        self._is_probability = is_probability if alike is None else alike
+        unset = torch.where(is_probability, 0.5, 0.0).to(self.outputs)
         self.middle = unset if threshold is None else torch.full_like(unset, threshold)
         self._own_scores = self._read(class_logits, self.outputs, every)
         self.n_classes = self._own_scores.shape[1]
@@ -113,9 +116,9 @@ class Decision:
         outputs = self._ask(points, rows)
         if outputs.shape[1] == 1:
             outputs = self._read(class_logits, outputs, rows)
-        own = outputs.gather(1, self.target[rows][:, None])
+        own = outputs.gather(1, self.target[rows][:, None])[:, 0]
         # Classes are ranked alike by outputs of either kind; NaN and infinity keep nothing.
-        return (outputs <= own).all(dim=1) & own[:, 0].isfinite()
+        return own - outputs.amax(dim=1) >= 0
 
     def lead(self, scores: Tensor, rows: Tensor) -> Tensor:
         """The target's score minus the highest other one (m,); below 0 another class is ahead."""
@@ -130,10 +133,14 @@ class Decision:
         return others.argsort(dim=1, descending=True, stable=True)[:, :at_most]
 
     def _read(
-        self, read: Callable[[Tensor, Tensor, float | None], Tensor], outputs: Tensor, rows: Tensor
+        self,
+        read: Callable[[Tensor, Tensor | bool, float | None], Tensor],
+        outputs: Tensor,
+        rows: Tensor,
     ) -> Tensor:
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        return read(outputs, self._is_probability[rows], self._threshold)
+        one = self._is_probability
+        return read(outputs, one if isinstance(one, bool) else one[rows], self._threshold)
 
     def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
         outputs = self._model(points, *(entries[rows] for entries in self._row_data))

@@ -165,8 +165,10 @@ class ExpectedHinge:
                 if pull is None:
                     continue
             excess = excess.to(width.dtype).view(placed.shape[:2])
-            self.undefined[rows[block]] |= excess.isnan().any(dim=1)
-            excess = excess.nan_to_num(1.0)
+            undefined = excess.isnan()
+            if not self._may_look_first or undefined.any():
+                self.undefined[rows[block]] |= undefined.any(dim=1)
+                excess = excess.nan_to_num(1.0)
             violates = excess > 0
             counts = violates * weight[block, some]
             hinge[block] += (excess * counts).sum(dim=1)

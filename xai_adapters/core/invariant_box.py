@@ -321,14 +321,14 @@ class InvariantBox:
     def _search(self, hinge: ExpectedHinge, groups: FeatureGroups | None) -> _Search:
         """Algorithm 1."""
         penalty, shape, x = self._weight(hinge.decision), hinge.shape, hinge.shape.x
-        bound = self._bound(x, groups)[:, None]
         found = _Search(x, shape.n_sides, self.n_steps)
         # Around a row of another class every box violates the target: nothing to search.
         rows = hinge.decision.kept.nonzero()[:, 0]
-        start = (shape.start * bound[rows]).expand(-1, *found.width.shape[1:])
+        none, bound = x.new_zeros(()), self._bound(x, groups)[rows, None]
+        start = (shape.start * bound).expand(-1, *found.width.shape[1:])
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
         slope = torch.empty_like(start)
-        sampler = box_sampler(self.draws, hinge, rows, bound[rows], self.n_draws, 2 * self.seed)
+        sampler = box_sampler(self.draws, hinge, rows, bound, self.n_draws, 2 * self.seed)
         gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
         for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:
@@ -344,8 +344,7 @@ class InvariantBox:
                 sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
                 gradient = torch.stack(sides, dim=1)
             optimizer.step(gradient, step / self.n_steps)
-            width.clamp_(min=0)
-            torch.minimum(width, bound[rows], out=width)
+            width.clamp_(none, bound)
             if self.tolerance > 0 and (step + 1) % self.patience == 0:
                 kept = gain - gain_before >= self.tolerance * self.patience
                 if not kept.all():
@@ -353,7 +352,7 @@ class InvariantBox:
                     found.converged[rows[~kept]] = True
                     found.n_steps[rows[~kept]] = step + 1
                     optimizer.keep(kept)
-                    rows, slope = rows[kept], slope[kept]
+                    rows, slope, bound = rows[kept], slope[kept], bound[kept]
                     sampler.keep(kept)
                 gain, gain_before = torch.zeros_like(gain[kept]), gain[kept]
         found.width[rows] = optimizer.values

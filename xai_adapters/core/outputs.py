@@ -7,6 +7,7 @@ from one row does not depend on its neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -47,7 +48,7 @@ def are_probabilities(outputs: Tensor) -> Tensor:
 
 
 def class_probabilities(
-    outputs: Tensor, is_probability: Tensor, threshold: float | None = None
+    outputs: Tensor, is_probability: Tensor | bool, threshold: float | None = None
 ) -> Tensor:
     """Read outputs as probabilities of at least two classes.
 
@@ -57,7 +58,7 @@ def class_probabilities(
 
     Args:
         outputs: (n, K) or (n, 1).
-        is_probability: (n,) bool, as `are_probabilities` gives.
+        is_probability: (n,) bool, as `are_probabilities` gives, or one for all rows.
         threshold: the decision threshold of a single output; None is 0.5 for probabilities and 0
             for logits. Ignored for K >= 2.
 
@@ -69,16 +70,18 @@ def class_probabilities(
         1
     """
     if outputs.shape[1] > 1:
-        return torch.where(is_probability[:, None], outputs, outputs.softmax(dim=1))
+        return _read_as(is_probability, lambda: outputs, lambda: outputs.softmax(dim=1))
     score = outputs[:, 0]
     if threshold is None:
-        probability = torch.where(is_probability, score, score.sigmoid())
+        probability = _read_as(is_probability, lambda: score, score.sigmoid)
     else:
         probability = _odds(score, is_probability, threshold).sigmoid()
     return torch.stack((1 - probability, probability), dim=1)
 
 
-def class_logits(outputs: Tensor, is_probability: Tensor, threshold: float | None = None) -> Tensor:
+def class_logits(
+    outputs: Tensor, is_probability: Tensor | bool, threshold: float | None = None
+) -> Tensor:
     """Read outputs as logits of at least two classes; arguments as for `class_probabilities`.
 
     Where outputs are probabilities these are their logarithms, which differ from each other as
@@ -93,17 +96,31 @@ def class_logits(outputs: Tensor, is_probability: Tensor, threshold: float | Non
     """
     if outputs.shape[1] > 1:
         tiny = torch.finfo(outputs.dtype).tiny
-        return torch.where(is_probability[:, None], outputs.clamp(min=tiny).log(), outputs)
+        return _read_as(is_probability, lambda: outputs.clamp(min=tiny).log(), lambda: outputs)
     odds = _odds(outputs[:, 0], is_probability, threshold)
     return torch.stack((torch.zeros_like(odds), odds), dim=1)
 
 
-def _odds(score: Tensor, is_probability: Tensor, threshold: float | None) -> Tensor:
+def _odds(score: Tensor, is_probability: Tensor | bool, threshold: float | None) -> Tensor:
     """Log odds (n,) of class 1, from single outputs (n,)."""
     if threshold is None:
-        return torch.where(is_probability, _logit(score), score)
-    odds = _logit(score) - _logit(torch.as_tensor(threshold).to(score))
-    return torch.where(is_probability, odds, score - threshold)
+        return _read_as(is_probability, lambda: _logit(score), lambda: score)
+    limit = torch.as_tensor(threshold).to(score)
+    return _read_as(
+        is_probability, lambda: _logit(score) - _logit(limit), lambda: score - threshold
+    )
+
+
+def _read_as(
+    is_probability: Tensor | bool,
+    probability: Callable[[], Tensor],
+    logit: Callable[[], Tensor],
+) -> Tensor:
+    """Rows read one way or the other; both ways are computed only where there are rows of both."""
+    if isinstance(is_probability, bool):
+        return probability() if is_probability else logit()
+    read = probability()
+    return torch.where(is_probability.view(-1, *(1,) * (read.ndim - 1)), read, logit())
 
 
 def checked_target(target: Tensor | int, scores: Tensor) -> Tensor:

@@ -18,10 +18,31 @@ ScheduleName = Literal["constant", "sqrt", "linear", "cosine"]
 Optimizer = OptimizerName | Callable[..., torch.optim.Optimizer]
 Schedule = ScheduleName | Callable[[float], float]
 
+
+class LeanRMSprop(torch.optim.RMSprop):
+    """torch's for one tensor, without its settings beyond `alpha` and `eps`.
+
+    Around a thousand widths torch's own step takes five times as long as its arithmetic, and a
+    tenth of all that a search does around a small network.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move the values along minus their gradient, element by element."""
+        (group,) = self.param_groups
+        (values,) = group["params"]
+        state, alpha = self.state[values], group["alpha"]
+        if not state:
+            state["square_avg"] = torch.zeros_like(values)
+        square, gradient = state["square_avg"], values.grad
+        square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+        values.addcdiv_(gradient, square.sqrt().add_(group["eps"]), value=-group["lr"])
+
+
 # RMSProp takes its mean over the last thirty steps or so: of torch's hundred, 112 hold one.
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
-    "rmsprop": partial(torch.optim.RMSprop, alpha=0.97),
+    "rmsprop": partial(LeanRMSprop, alpha=0.97),
     "sgd": torch.optim.SGD,
 }
 _SCHEDULES: dict[str, Callable[[float], float]] = {

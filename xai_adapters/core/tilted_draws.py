@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import normalize
 
 from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
@@ -50,8 +50,6 @@ class TiltedDraws:
     Attributes:
         part: (M,) the part of the mixture that each draw is of; part 0 is uniform, the others
             lean towards a class each.
-        pulls: (a, p, ...) the slopes of the hinge at the last draws, summed over each part. The
-            next draws lean there.
 
     Raises:
         PredictorError: if the model has no gradient.
@@ -78,17 +76,24 @@ class TiltedDraws:
         one_round = [0, *(1 + m % n_rivals for m in range(_TILTED))]
         self._round = torch.tensor(one_round, device=rows.device)
         self.part = self._round.repeat(math.ceil(n / len(one_round)))[:n]
-        self._share = self.part.bincount(minlength=n_rivals + 1).to(shape.x)
-        self.pulls = shape.x.new_zeros(len(rows), n_rivals + 1, *shape.x.shape[1:])
-        self._slopes = shape.x.new_empty(len(rows), n_rivals, n_features)
-        self._memory = shape.x.new_tensor((_MEMORY, 1 - _MEMORY)).view(2, 1, 1, 1)
+        self._log_share = self.part.bincount(minlength=n_rivals + 1).to(shape.x).log()[:, None]
+        # The directions of the parts, and what their last draws found. Part 0 leans nowhere.
+        self._found = shape.x.new_zeros(2, len(rows), n_rivals + 1, n_features)
+        self._memory = shape.x.new_tensor((_MEMORY, 1 - _MEMORY)).repeat(n_rivals + 1, 1)
+        self._memory[0] = 0
+        self._memory = self._memory.T[:, None, :, None]
         beside = shape.x.new_empty(1, *shape.x.shape[1:]).uniform_(generator=self._generator)
         near = shape.points(rows, _NEAR * bound, beside)[:, 0].to(decision.x.dtype)
         blocks = torch.arange(len(rows), device=rows.device).split(decision.batch_size or len(rows))
         for block in blocks if len(rows) else ():
             for part, rival in enumerate(rivals[block].unbind(dim=1)):
                 slope = _slope(decision, near[block], rows[block], rival)
-                self._slopes[block, part] = slope.to(shape.x.dtype)
+                self._found[0, block, part + 1] = slope.to(shape.x.dtype)
+
+    @property
+    def pulls(self) -> Tensor:
+        """The slopes (a, p, ...) of the hinge at the last draws, summed over each part."""
+        return self._found[1].unflatten(2, self._hinge.shape.x.shape[1:])
 
     def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
         """Estimate the hinge of boxes of widths (a, s, ...) and its derivative, the `slope`."""
@@ -105,35 +110,32 @@ class TiltedDraws:
         reach = self._hinge.shape.reach(rows, width).flatten(1)[:, None]
         self._learn(reach)
         # The standard deviation of one u_i is 1 / sqrt(12).
-        tilt = normalize(self._slopes * reach, dim=2) * (_LEAN * 12**0.5)
-        # Part 0 is uniform.
-        tilt = pad(tilt.clamp_(-_MOST, _MOST), (0, 0, 1, 0))
+        tilt = normalize(self._found[0] * reach, dim=2).mul_(_LEAN * 12**0.5).clamp_(-_MOST, _MOST)
         tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
         growth = tilt.expm1()
         n_rounds = math.ceil(self._n / len(self._round))
         shared = reach.new_empty(n_rounds, len(self._round), tilt.shape[2])
         shared.uniform_(generator=self._generator)
         # The inverse of the distribution function of each draw's part.
-        draws = (shared * growth[:, None, self._round]).log1p_()
-        draws = draws.div_(tilt[:, None, self._round]).clamp_(0, 1)
+        draws = (shared * growth.index_select(1, self._round)[:, None]).log1p_()
+        draws = draws.div_(tilt.index_select(1, self._round)[:, None]).clamp_(0, 1)
         draws = draws.flatten(1, 2)[:, : self._n]
         # The density of each part at each draw; of many features the logarithms add up, in 64 bits.
-        norm = (growth.double() / tilt).log().sum(dim=2).to(tilt.dtype)
-        density = (draws @ tilt.mT - norm[:, None]).exp()
-        weight = 1 / (density @ self._share)
+        norm = (growth.double() / tilt).log().sum(dim=2, keepdim=True).to(tilt.dtype)
+        density = torch.baddbmm(self._log_share - norm, tilt, draws.mT).exp_()
+        weight = density.sum(dim=1).reciprocal_()
         return draws.unflatten(2, self._hinge.shape.x.shape[1:]), weight
 
     def keep(self, kept: Tensor) -> None:
         """Drop the rows that are not among `kept` (a,)."""
-        self._slopes, self.pulls = self._slopes[kept], self.pulls[kept]
+        self._found = self._found[:, kept]
 
     def _learn(self, reach: Tensor) -> None:
         """Turn towards what the last draws found; lengths are of draws, not in features' units."""
-        both = torch.stack((self._slopes, self.pulls[:, 1:].flatten(2)))
-        length = (both * reach).norm(dim=3, keepdim=True)
+        length = (self._found * reach).norm(dim=3, keepdim=True)
         # Where a box has no width yet or nothing was found, a slope has no length.
         share = self._memory / length.where(length > 0, 1)
-        self._slopes = (both * share).sum(dim=0).nan_to_num_(0, 0, 0)
+        torch.sum(self._found * share, dim=0, out=self._found[0]).nan_to_num_(0, 0, 0)
 
 
 def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> Tensor:
