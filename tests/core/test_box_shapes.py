@@ -59,11 +59,10 @@ def plain_point(name, x, baseline, bounds, width, u, feature):
 @given(data=st.data())
 def test_points_are_those_of_the_plain_formulas_and_lie_between_the_ends(name, data):
     x, baseline, bounds, width, draws = data.draw(problems(name))
-    shape, every = box_shape(name, x, bounds, baseline), torch.arange(2)
-    points = shape.points(every, width, draws)
-    lower, upper = shape.ends(every, width)
-    assert (lower[:, None] <= points).all()
-    assert (points <= upper[:, None]).all()
+    boxes = box_shape(name, x, bounds, baseline).boxes(torch.arange(2), width)
+    points = boxes.points(draws)
+    assert (boxes.lower[:, None] <= points).all()
+    assert (points <= boxes.upper[:, None]).all()
     for row in range(2):
         for m in range(3):
             for i in range(3):
@@ -83,11 +82,13 @@ def test_points_are_those_of_the_plain_formulas_and_lie_between_the_ends(name, d
 @given(data=st.data())
 def test_some_rows_with_draws_of_their_own_are_as_all_rows(name, data):
     x, baseline, bounds, width, draws = data.draw(problems(name))
-    shape, second = box_shape(name, x, bounds, baseline), torch.tensor([1])
-    shared = shape.points(torch.arange(2), width, draws)
-    own = shape.points(second, width[1:], draws[None])
-    assert torch.equal(shared[1:], own)
-    assert torch.equal(shape.ends(torch.arange(2), width)[0][1:], shape.ends(second, width[1:])[0])
+    shape = box_shape(name, x, bounds, baseline)
+    both, second = shape.boxes(torch.arange(2), width), shape.boxes(torch.tensor([1]), width[1:])
+    for own in (second, both[1:], both[torch.tensor([False, True])]):
+        assert torch.equal(both.points(draws)[1:], own.points(draws[None]))
+        assert torch.equal(both.lower[1:], own.lower)
+        # A part of boxes that know their ends has these too.
+        assert torch.equal(both[1:].upper, own.upper)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,7 +96,7 @@ def test_some_rows_with_draws_of_their_own_are_as_all_rows(name, data):
 def test_without_width_a_box_is_its_row(name, data):
     x, baseline, bounds, width, draws = data.draw(problems(name))
     shape = box_shape(name, x, bounds, baseline)
-    points = shape.points(torch.arange(2), torch.zeros_like(width), draws)
+    points = shape.boxes(torch.arange(2), torch.zeros_like(width)).points(draws)
     assert torch.equal(points, x[:, None].expand_as(points))
 
 
@@ -103,11 +104,14 @@ def test_without_width_a_box_is_its_row(name, data):
 @given(data=st.data())
 def test_no_corner_lies_farther_along_a_slope(name, data):
     x, baseline, bounds, width, _ = data.draw(problems(name))
-    shape, every = box_shape(name, x, bounds, baseline), torch.arange(2)
+    boxes = box_shape(name, x, bounds, baseline).boxes(torch.arange(2), width)
     pull = data.draw(tensors(SMALL, 2, 1, 3))
-    farthest = shape.points(every, width, shape.corner(every, pull)) * pull
+    before = (data.draw(tensors(SMALL, 2, 1, 3)) > 0).double()
+    corner = boxes.corner(pull, before)
+    assert torch.equal(corner[pull == 0], before[pull == 0])
+    farthest = boxes.points(corner) * pull
     for corner in itertools.product((0.0, 1.0), repeat=3):
-        other = shape.points(every, width, torch.tensor([corner], dtype=torch.float64)) * pull
+        other = boxes.points(torch.tensor([corner], dtype=torch.float64)) * pull
         assert (other.sum(dim=2) <= farthest.sum(dim=2) + 1e-12).all()
 
 
@@ -115,9 +119,11 @@ def test_no_corner_lies_farther_along_a_slope(name, data):
 def test_two_equal_sides_are_the_symmetric_box(data):
     x, _, bounds, width, draws = data.draw(problems("symmetric"))
     one, two = (box_shape(name, x, bounds, None) for name in ("symmetric", "asymmetric"))
-    both = width.expand(-1, 2, -1)
-    every = torch.arange(2)
-    assert torch.equal(one.points(every, width, draws), two.points(every, both, draws))
+    one, two = (
+        one.boxes(torch.arange(2), width),
+        two.boxes(torch.arange(2), width.expand(-1, 2, -1)),
+    )
+    assert torch.equal(one.points(draws), two.points(draws))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,9 +139,10 @@ def test_slopes_are_those_of_the_mean_over_points(name, data):
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
     def mean(widths):
-        return (shape.points(every, widths, draws) * weights).sum(dim=2).mean(dim=1).sum()
+        return (shape.boxes(every, widths).points(draws) * weights).sum(dim=2).mean(dim=1).sum()
 
-    slope = shape.slope(every, width, draws, (weights / len(grid)).expand(2, len(grid), 3))
+    pull = (weights / len(grid)).expand(2, len(grid), 3)
+    slope = shape.boxes(every, width).slope(draws, pull)
     for place in width.nonzero().tolist():
         moved = torch.zeros_like(width)
         moved[tuple(place)] = 0.01

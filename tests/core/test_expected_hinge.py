@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from small_matrices import matrices
 from torch import Generator
 
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge
 from xai_adapters.errors import PredictorError
@@ -54,12 +55,12 @@ def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_
     model, rows, target, width, draws = problem
     decision = Decision(model, rows, target, output="logits", batch_size=batch_size)
     hinge = ExpectedHinge(decision, on=on, over_classes=over)
-    every, sides = torch.arange(len(rows)), width[:, None]
-    again = hinge.estimate(every, sides, draws)
+    boxes = Boxes(torch.arange(len(rows)), rows, width[:, None])
+    again = hinge.estimate(boxes, draws)
     # Both ways to a slope: through all points at once, and through those that violate.
     for _ in range(2):
-        slope = torch.full_like(sides, torch.nan)
-        found = hinge.estimate(every, sides, draws, slope)
+        slope = torch.full_like(boxes.width, torch.nan)
+        found = hinge.estimate(boxes, draws, slope)
         assert torch.allclose(found.hinge, again.hinge)
         assert not hinge.undefined.any()
         for row in range(len(rows)):
@@ -76,7 +77,7 @@ def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_
 def test_summed_over_classes_the_hinge_of_probabilities_is_at_most_1(problem):
     model, rows, target, width, draws = problem
     hinge = ExpectedHinge(Decision(model, rows, target, output="logits"))
-    found = hinge.estimate(torch.arange(len(rows)), width[:, None], draws).hinge
+    found = hinge.estimate(Boxes(torch.arange(len(rows)), rows, width[:, None]), draws).hinge
     assert ((found >= 0) & (found <= 1)).all()
 
 
@@ -84,9 +85,9 @@ def test_summed_over_classes_the_hinge_of_probabilities_is_at_most_1(problem):
 def test_some_rows_in_any_order_keep_their_class_and_their_reading(problem):
     model, rows, target, width, draws = problem
     hinge = ExpectedHinge(Decision(model, rows, target))
-    every = hinge.estimate(torch.arange(len(rows)), width[:, None], draws)
+    every = hinge.estimate(Boxes(torch.arange(len(rows)), rows, width[:, None]), draws)
     order = torch.arange(len(rows)).flip(0)[: max(1, len(rows) - 1)]
-    some = hinge.estimate(order, width[order][:, None], draws)
+    some = hinge.estimate(Boxes(order, rows[order], width[order][:, None]), draws)
     assert torch.allclose(every.hinge[order], some.hinge)
     assert torch.allclose(every.violation_rate[order], some.violation_rate)
 
@@ -102,7 +103,8 @@ def test_each_row_keeps_its_own_data():
 
     decision = Decision(model, rows, row_data=(offset,), batch_size=4)
     assert decision.target.tolist() == [0, 1, 1]
-    ExpectedHinge(decision).estimate(torch.tensor([2, 0]), torch.zeros(2, 1, 1), torch.zeros(2, 1))
+    boxes = Boxes(torch.tensor([2, 0]), torch.zeros(2, 1), torch.zeros(2, 1, 1))
+    ExpectedHinge(decision).estimate(boxes, torch.zeros(2, 1))
     assert seen[-1] == [2.0, 2.0, -1.0, -1.0]
 
 
@@ -112,10 +114,11 @@ def two_scores(x):
 
 def test_a_model_without_a_gradient_is_named():
     hinge = ExpectedHinge(Decision(lambda x: two_scores(x.detach()), torch.ones(2, 1)))
-    rows, width, draws = torch.arange(2), torch.full((2, 1, 1), 3.0), torch.zeros(3, 1)
-    assert hinge.estimate(rows, width, draws).violation_rate.tolist() == [1, 1]
+    boxes = Boxes(torch.arange(2), torch.ones(2, 1), torch.full((2, 1, 1), 3.0))
+    draws = torch.zeros(3, 1)
+    assert hinge.estimate(boxes, draws).violation_rate.tolist() == [1, 1]
     with pytest.raises(PredictorError, match="no gradient with respect to the rows"):
-        hinge.estimate(rows, width, draws, torch.zeros(2, 1, 1))
+        hinge.estimate(boxes, draws, torch.zeros(2, 1, 1))
 
 
 @given(
@@ -126,7 +129,7 @@ def test_a_model_without_a_gradient_is_named():
     over=st.sampled_from(["sum", "mean"]),
     batch_size=st.sampled_from([None, 1, 4]),
 )
-def test_sharpened_corners_of_a_linear_model_are_its_worst(
+def test_attacking_corners_of_a_linear_model_are_its_worst(
     weights, rows, width, n_draws, over, batch_size
 ):
     offset = torch.tensor([0.5, 0.25, 0.0], dtype=torch.float64)
@@ -135,11 +138,13 @@ def test_sharpened_corners_of_a_linear_model_are_its_worst(
     )
     hinge = ExpectedHinge(decision, on="logits", over_classes=over)
     width, every = width.abs(), torch.arange(2)
+    weight, rivals = hinge.attacks(every, n_draws)
     corners = torch.zeros(2, n_draws, N_FEATURES, dtype=torch.float64)
     slope = torch.zeros(2, 1, N_FEATURES, dtype=torch.float64)
     # The first look tells where the corners go.
     for _ in range(2):
-        found = hinge.estimate(every, width[:, None], corners, slope, sharpen=True)
+        boxes = Boxes(every, rows, width[:, None])
+        found = hinge.estimate(boxes, corners, slope, weight=weight, rivals=rivals)
     for row in range(2):
         c = int(decision.target[row])
         scores = rows[row] @ weights + offset

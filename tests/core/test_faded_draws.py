@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from xai_adapters import InvariantBox
 from xai_adapters.core.box_shapes import BoxShape
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge
 from xai_adapters.core.faded_draws import FadedDraws
@@ -17,8 +18,8 @@ LOWER, UPPER = -1.0, 2.0
 def faded(x, most, *, n=8, seed=0):
     decision = Decision(lambda x: torch.stack((x.flatten(1).sum(dim=1), 0 * x.flatten(1)[:, 0]), 1),
                         x, output="logits")  # fmt: skip
-    hinge = ExpectedHinge(decision, shape=BoxShape(x, bounds=(LOWER, UPPER)))
-    return FadedDraws(hinge, torch.arange(len(x)), most[:, None], n, seed)
+    largest = BoxShape(x, bounds=(LOWER, UPPER)).boxes(torch.arange(len(x)), most[:, None])
+    return FadedDraws(ExpectedHinge(decision), largest, n, seed)
 
 
 def numbers(low, high, shape):
@@ -38,9 +39,10 @@ def numbers(low, high, shape):
 def test_points_are_those_of_the_plain_formula_within_the_box_and_the_range(
     x, most, share, pull, seed
 ):
-    draws, every = faded(x, most, n=4, seed=seed), torch.arange(2)
-    ends, width = draws.draw(every), (share * most).requires_grad_()
-    points = draws.shape.points(every, width[:, None], ends)
+    draws = faded(x, most, n=4, seed=seed)
+    ends, width = draws.draw(), (share * most).requires_grad_()
+    boxes = draws.seen(Boxes(torch.arange(2), x, width[:, None]))
+    points = boxes.points(ends)
     for row in range(2):
         for m in range(4):
             for i in range(3):
@@ -51,7 +53,7 @@ def test_points_are_those_of_the_plain_formula_within_the_box_and_the_range(
     away = (points - x[:, None]).abs()
     assert (away <= width[:, None] + 1e-12).all()
     (wanted,) = torch.autograd.grad((points * pull).sum(), width)
-    found = draws.shape.slope(every, width.detach()[:, None], ends, pull)
+    found = boxes.slope(ends, pull)
     torch.testing.assert_close(found[:, 0], wanted, rtol=0, atol=1e-12)
 
 
@@ -60,9 +62,9 @@ def test_a_share_of_the_features_heads_for_one_level_of_each_channel(shape, n_le
     n, x = 10, torch.full((2, *shape), 0.5)
     x[1] = 1.0
     draws = faded(x, torch.full_like(x, 3.0), n=n)
-    first, second = draws.draw(torch.arange(2)), draws.draw(torch.arange(2))
+    first, second = draws.draw(), draws.draw()
     assert not torch.equal(first, second)
-    assert torch.equal(first, faded(x, torch.full_like(x, 3.0), n=n).draw(torch.arange(2)))
+    assert torch.equal(first, faded(x, torch.full_like(x, 3.0), n=n).draw())
     for ends in (first, second):
         moved = ends != x[:, None]
         # The rows share the draws: both go the same way, or stay.
@@ -92,7 +94,7 @@ def test_a_share_of_the_features_heads_for_one_level_of_each_channel(shape, n_le
 def test_a_level_beyond_the_largest_width_is_headed_for_so_far():
     x = torch.full((1, 50), 0.5)
     most = torch.full_like(x, 0.25)
-    ends = faded(x, most).draw(torch.tensor([0]))
+    ends = faded(x, most).draw()
     assert ends.min() == 0.25
     assert ends.max() == 0.75
 

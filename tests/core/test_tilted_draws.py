@@ -12,7 +12,8 @@ from torch import Generator
 from xai_adapters import InvariantBox
 from xai_adapters.core.box_draws import box_draws
 from xai_adapters.core.box_sampling import box_sampler
-from xai_adapters.core.box_shapes import box_shape
+from xai_adapters.core.box_shapes import BoxShape, box_shape
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge
 from xai_adapters.core.tilted_draws import TiltedDraws
@@ -27,9 +28,12 @@ ROWS = matrices(2, N_FEATURES)
 def tilted(model, rows, n, *, shape="symmetric", bounds=None, seed=0):
     decision = Decision(model, rows, output="logits")
     of = box_shape(shape, rows, bounds, 0.5 if shape == "directed" else None)
-    hinge = ExpectedHinge(decision, shape=of)
-    bound = torch.ones_like(rows)[:, None]
-    return TiltedDraws(hinge, torch.arange(len(rows)), bound, n, seed), decision
+    largest = of.boxes(torch.arange(len(rows)), torch.ones_like(rows)[:, None])
+    return TiltedDraws(ExpectedHinge(decision), largest, n, seed), decision
+
+
+def boxes_at_0(width):
+    return Boxes(torch.arange(1), torch.zeros(1, 2), width)
 
 
 def plain_draw(u, a):
@@ -43,7 +47,7 @@ def plain_draw(u, a):
 def test_draws_and_weights_are_those_of_the_mixture_written_plainly(weights, rows, n, seed):
     draw, decision = tilted(lambda x: x @ weights + OFFSET, rows, n, seed=seed)
     width = torch.tensor([[[0.5, 1.0, 2.0]], [[1.0, 0.25, 1.0]]], dtype=torch.float64)
-    found, weight = draw.draw(torch.arange(2), width)
+    found, weight = draw.draw(Boxes(torch.arange(2), rows, width))
     shared = torch.empty(n, N_FEATURES, dtype=torch.float64)
     generator = Generator().manual_seed(seed)
     # The first tells where beside the rows the slopes are taken, which are the same anywhere.
@@ -86,14 +90,14 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
     of = box_shape(shape, rows, (-1.5, 1.5), baseline)
     every = torch.arange(3)
     width = torch.full((3, of.n_sides, 6), 0.5)
-    hinge, slope = ExpectedHinge(decision, shape=of), torch.empty_like(width)
-    draw = TiltedDraws(hinge, every, width, 64, seed=0)
+    hinge, slope, boxes = ExpectedHinge(decision), torch.empty_like(width), of.boxes(every, width)
+    draw = TiltedDraws(hinge, boxes, 64, seed=0)
     hinges, slopes = [], []
     for _ in range(400):
-        hinges.append(draw.look(every, width, slope).hinge.clone())
+        hinges.append(draw.look(boxes, slope).hinge.clone())
         slopes.append(slope.clone())
     uniform = box_draws("uniform", 200_000, rows, 3)()
-    wanted = hinge.estimate(every, width, uniform, slope)
+    wanted = hinge.estimate(boxes, uniform, slope)
     assert (wanted.hinge > 1e-3).any()
     for seen, expected in ((hinges, wanted.hinge), (slopes, slope)):
         many = torch.stack(seen)
@@ -105,12 +109,12 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
 def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
     x = torch.full((1, 20), 0.5)
     decision = Decision(lambda x: torch.stack((x.sum(dim=1), 0 * x[:, 0]), dim=1), x)
-    hinge, every, width = ExpectedHinge(decision), torch.arange(1), torch.full((1, 1, 20), 1.6)
+    shape, every, width = BoxShape(x), torch.arange(1), torch.full((1, 1, 20), 1.6)
     spread, slope = {}, torch.empty_like(width)
     for name in ("uniform", "tilted"):
-        sampler, slopes = box_sampler(name, hinge, every, width, 32, seed=0), []
+        sampler, slopes = box_sampler(name, ExpectedHinge(decision), shape, every, width, 32, 0), []
         for _ in range(200):
-            sampler.look(every, width, slope)
+            sampler.look(shape.boxes(every, width), slope)
             slopes.append(slope.clone())
         spread[name] = torch.stack(slopes).var(dim=0).mean().item()
     assert spread["tilted"] < spread["uniform"] / 3
@@ -123,11 +127,11 @@ def test_they_turn_towards_what_left_the_class(rise):
         return torch.stack((1 + rise * x[:, 0], 5 * (x[:, 1] - 0.5).relu()), dim=1)
 
     draw, _ = tilted(model, torch.zeros(1, 2), 40)
-    every, width = torch.arange(1), torch.ones(1, 1, 2)
-    before = draw.draw(every, width)[0][0, draw.part == 1].mean(dim=0)
+    boxes = boxes_at_0(torch.ones(1, 1, 2))
+    before = draw.draw(boxes)[0][0, draw.part == 1].mean(dim=0)
     for _ in range(40):
-        draw.look(every, width, torch.empty_like(width))
-    after = draw.draw(every, width)[0][0, draw.part == 1].mean(dim=0)
+        draw.look(boxes, torch.empty_like(boxes.width))
+    after = draw.draw(boxes)[0][0, draw.part == 1].mean(dim=0)
     assert before[1] == pytest.approx(0.5, abs=0.25)
     assert after[1] > 0.75
 
@@ -136,7 +140,7 @@ def test_they_turn_towards_what_left_the_class(rise):
 def test_on_a_kink_they_lean_as_where_there_is_none(same):
     draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], same(x[:, 0])), dim=1),
                      torch.zeros(1, 2), 80)  # fmt: skip
-    leaning, _ = draw.draw(torch.arange(1), torch.ones(1, 1, 2))
+    leaning, _ = draw.draw(boxes_at_0(torch.ones(1, 1, 2)))
     assert leaning.mean(dim=1)[0, 0] > 0.7
 
 
@@ -144,7 +148,7 @@ def test_a_box_without_a_width_forgets_no_direction():
     draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], x[:, 0]), dim=1),
                      torch.zeros(1, 2), 80)  # fmt: skip
     for width in (torch.zeros(1, 1, 2), torch.ones(1, 1, 2)):
-        leaning, _ = draw.draw(torch.arange(1), width)
+        leaning, _ = draw.draw(boxes_at_0(width))
     assert leaning.mean(dim=1)[0, 0] > 0.7
 
 
@@ -153,7 +157,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_draws_uniform():
         return torch.stack(((0 * x[:, 0]).sqrt() + 0.5, 0 * x[:, 0]), dim=1)
 
     draw, _ = tilted(model, torch.zeros(1, 2), 8)
-    draws, weight = draw.draw(torch.arange(1), torch.ones(1, 1, 2))
+    draws, weight = draw.draw(boxes_at_0(torch.ones(1, 1, 2)))
     assert draws.isfinite().all()
     torch.testing.assert_close(weight, torch.full((1, 8), 1 / 8))
 

@@ -7,6 +7,8 @@ from typing import Protocol
 from torch import Tensor
 
 from xai_adapters.core.box_draws import DrawsName, SharedDrawsName, box_draws
+from xai_adapters.core.box_shapes import BoxShape
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
 from xai_adapters.core.faded_draws import FadedDraws
 from xai_adapters.core.tilted_draws import TiltedDraws
@@ -15,13 +17,12 @@ from xai_adapters.core.tilted_draws import TiltedDraws
 class Sampler(Protocol):
     """Looks at the boxes of the rows that still search, in every step at new points."""
 
-    def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge.
 
         Args:
-            rows: (a,) numbers of the rows.
-            width: (a, s, ...) of their boxes.
-            slope: (a, s, ...) overwritten by the derivative of the hinge with respect to it.
+            boxes: of these rows.
+            slope: (a, s, ...) overwritten by its derivative with respect to their widths.
         """
 
     def keep(self, kept: Tensor) -> None:
@@ -31,12 +32,14 @@ class Sampler(Protocol):
 class SharedDraws:
     """New draws in each step, the same for all rows."""
 
-    def __init__(self, hinge: ExpectedHinge, name: SharedDrawsName, n: int, seed: int) -> None:
-        self._hinge, self._draw = hinge, box_draws(name, n, hinge.shape.x, seed)
+    def __init__(
+        self, hinge: ExpectedHinge, name: SharedDrawsName, x: Tensor, n: int, seed: int
+    ) -> None:
+        self._hinge, self._draw = hinge, box_draws(name, n, x, seed)
 
-    def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge at new draws."""
-        return self._hinge.estimate(rows, width, self._draw(), slope)
+        return self._hinge.estimate(boxes, self._draw(), slope)
 
     def keep(self, kept: Tensor) -> None:
         """Nothing is kept of any row."""
@@ -45,27 +48,38 @@ class SharedDraws:
 class AttackedCorners:
     """Corners of each row's box that in every step move on to where they hurt more."""
 
-    def __init__(self, hinge: ExpectedHinge, rows: Tensor, n: int, seed: int) -> None:
-        corners = box_draws("corners", n, hinge.shape.x, seed)()
+    def __init__(self, hinge: ExpectedHinge, x: Tensor, rows: Tensor, n: int, seed: int) -> None:
+        corners = box_draws("corners", n, x, seed)()
         self._hinge, self._corners = hinge, corners.expand(len(rows), *corners.shape).clone()
+        self._weight, self._rivals = hinge.attacks(rows, n)
 
-    def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge at the corners, and move them on."""
-        return self._hinge.estimate(rows, width, self._corners, slope, sharpen=True)
+        return self._hinge.estimate(
+            boxes, self._corners, slope, weight=self._weight, rivals=self._rivals
+        )
 
     def keep(self, kept: Tensor) -> None:
         """Forget the other rows' corners."""
-        self._corners = self._corners[kept]
+        self._corners, self._weight = self._corners[kept], self._weight[kept]
+        self._rivals = self._rivals[kept]
 
 
 def box_sampler(
-    name: DrawsName, hinge: ExpectedHinge, rows: Tensor, bound: Tensor, n: int, seed: int
+    name: DrawsName,
+    hinge: ExpectedHinge,
+    shape: BoxShape,
+    rows: Tensor,
+    bound: Tensor,
+    n: int,
+    seed: int,
 ) -> Sampler:
     """The sampler that looks at n draws of that name.
 
     Args:
         name: of the draws.
         hinge: of the boxes.
+        shape: of the boxes.
         rows: (a,) numbers of the rows that are searched for.
         bound: (a, s, ...) the largest widths of their boxes.
         n: M, draws of a row in each step.
@@ -76,9 +90,9 @@ def box_sampler(
         PredictorError: for tilted draws, if the model has no gradient.
     """
     if name == "tilted":
-        return TiltedDraws(hinge, rows, bound, n, seed)
+        return TiltedDraws(hinge, shape.boxes(rows, bound), n, seed)
     if name == "faded":
-        return FadedDraws(hinge, rows, bound, n, seed)
+        return FadedDraws(hinge, shape.boxes(rows, bound), n, seed)
     if name == "adversarial":
-        return AttackedCorners(hinge, rows, n, seed)
-    return SharedDraws(hinge, name, n, seed)
+        return AttackedCorners(hinge, shape.x, rows, n, seed)
+    return SharedDraws(hinge, name, shape.x, n, seed)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from xai_adapters.core.box_shapes import BoxShape
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.errors import InvalidInputError
 
@@ -41,11 +40,21 @@ class Estimate:
 
     Attributes:
         hinge: (a,) its mean over the draws.
-        violation_rate: (a,) share of the draws with a positive one, that is, with another class.
+        n_violations: (a,) draws with a positive one, that is, with another class.
+        n_draws: M, draws of each row.
+        is_flat: whether it is known without waiting for a device that no draw violates, so that
+            all slopes are 0.
     """
 
     hinge: Tensor
-    violation_rate: Tensor
+    n_violations: Tensor
+    n_draws: int
+    is_flat: bool
+
+    @property
+    def violation_rate(self) -> Tensor:
+        """(a,) share of the draws with another class."""
+        return self.n_violations / self.n_draws
 
 
 class ExpectedHinge:
@@ -58,14 +67,12 @@ class ExpectedHinge:
 
     Args:
         decision: of the model at the rows, the centres of the boxes.
-        shape: of the boxes; by default symmetric.
         on: what f is.
         over_classes: "sum" as above; its "mean" over all K classes, as in the authors' code; or
             the largest term alone, "max".
 
     Attributes:
         decision: as given.
-        shape: as given.
         undefined: (n,) whether the model answered NaN somewhere, so far; it counts as a violation
             by 1.
         unsloped: (n,) whether a gradient that was needed was not finite, so far; it counts as 0.
@@ -75,7 +82,8 @@ class ExpectedHinge:
         >>> decision = Decision(model, torch.tensor([[1.0]]), output="logits")
         >>> hinge = ExpectedHinge(decision, on="logits")
         >>> width, slope = torch.tensor([[[2.0]]]), torch.zeros(1, 1, 1)
-        >>> found = hinge.estimate(torch.tensor([0]), width, torch.tensor([[0.0], [1.0]]), slope)
+        >>> boxes = Boxes(torch.tensor([0]), torch.tensor([[1.0]]), width)
+        >>> found = hinge.estimate(boxes, torch.tensor([[0.0], [1.0]]), slope)
         >>> found.hinge.item(), found.violation_rate.item(), slope.item()  # at x = -1 and x = 3
         (0.5, 0.5, 0.5)
     """
@@ -84,11 +92,10 @@ class ExpectedHinge:
         self,
         decision: Decision,
         *,
-        shape: BoxShape | None = None,
         on: HingeOn = "probabilities",
         over_classes: OverClasses = "sum",
     ) -> None:
-        self.decision, self.shape = decision, shape or BoxShape(decision.x)
+        self.decision = decision
         self._scores = decision.scores if on == "logits" else decision.probabilities
         self._over_classes = over_classes
         every = torch.arange(len(decision.x), device=decision.x.device)
@@ -101,41 +108,49 @@ class ExpectedHinge:
         self._may_look_first = decision.x.device.type == "cpu"
         self._looks_first = self._may_look_first
 
-    def around(self, shape: BoxShape) -> ExpectedHinge:
-        """The same of other boxes, which keeps the same record of what was undefined."""
-        other = copy(self)
-        other.shape = shape
-        return other
+    def attacks(self, rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """How n corners of each row's box attack it.
+
+        They take turns with the other classes, likeliest first. The hinge is the sum over classes
+        of the mean over a class's corners, or with "max" the mean over corners of the largest term.
+
+        Returns:
+            What each corner counts (a, n), and the class (a, n) that it attacks.
+        """
+        n_rivals = min(n, self._rivals.shape[1])
+        number = torch.arange(n, device=rows.device) % n_rivals
+        count = torch.full((n,), n, device=rows.device)
+        if self._over_classes != "max":
+            n_terms = self.decision.n_classes if self._over_classes == "mean" else 1
+            count = (n // n_rivals + (number < n % n_rivals)) * n_terms
+        dtype = torch.promote_types(self.decision.x.dtype, torch.float32)
+        weight = (1 / count.to(dtype)).expand(len(rows), -1)
+        return weight, self._rivals[rows][:, number]
 
     def estimate(
         self,
-        rows: Tensor,
-        width: Tensor,
+        boxes: Boxes,
         draws: Tensor,
         slope: Tensor | None = None,
         *,
         weight: Tensor | None = None,
         pulls: Tensor | None = None,
         part: Tensor | None = None,
-        sharpen: bool = False,
+        rivals: Tensor | None = None,
     ) -> Estimate:
         """Estimate the hinge, and on the way its derivative.
 
         Args:
-            rows: (a,) numbers of the rows.
-            width: (a, s, ...) of each row's box.
+            boxes: a of them, of the decision's rows.
             draws: (M, ...) of u in [0, 1]^d, shared by the rows; or (a, M, ...), each its own.
             slope: if given, an (a, s, ...) tensor that is overwritten by the derivative of the
-                mean hinge with respect to `width`.
+                mean hinge with respect to the boxes' widths.
             weight: (a, M) what each draw counts; by default 1 / M.
             pulls: if given with a slope, an (a, p, ...) tensor that is overwritten by the weighted
                 slopes with respect to the points, summed over each part of the draws.
             part: (M,) the part that each draw is of, from 0 to p - 1.
-            sharpen: attack: `draws` are corners of each row's box, and each is overwritten by the
-                one that its slope points to. They take turns with the other classes, likeliest
-                first, each looking at its own class alone, and the hinge is the sum over classes
-                of the mean over a class's corners (with "max": the mean over corners of the
-                largest term).
+            rivals: (a, M), as `attacks` gives: `draws` are corners of each row's box, each looks at
+                its own class alone, and is overwritten by the corner that its slope points to.
 
         Raises:
             PredictorError: if a slope is wanted of a model that has no gradient, or the model does
@@ -143,31 +158,29 @@ class ExpectedHinge:
         """
         shared = draws.ndim == self.decision.x.ndim
         n_draws = draws.shape[0 if shared else 1]
-        hinge, violations = width.new_zeros(len(rows)), width.new_zeros(len(rows))
+        dtype = boxes.width.dtype
+        hinge = boxes.width.new_zeros(len(boxes.rows))
+        violations, is_flat = torch.zeros_like(hinge), True
         if weight is None:
-            weight = width.new_full((1, n_draws), 1 / n_draws).expand(len(rows), -1)
-        rivals = None
-        if sharpen:
-            weight, rivals = self._matched(rows, weight)
+            weight = hinge.new_full((1, n_draws), 1 / n_draws).expand(len(boxes.rows), -1)
         for total in (slope, pulls):
             if total is not None:
                 total.zero_()
-        for block, some in self._blocks(len(rows), n_draws):
-            u = draws[some] if shared else draws[block, some]
-            placed = self.shape.points(rows[block], width[block], u)
+        for block, some in self._blocks(len(boxes.rows), n_draws):
+            these, u = boxes[block], draws[some] if shared else draws[block, some]
+            placed = these.points(u)
             points = placed.flatten(0, 1).to(self.decision.x.dtype)
-            owner = rows[block].repeat_interleave(placed.shape[1])
+            owner = these.rows.repeat_interleave(placed.shape[1])
             rival = None if rivals is None else rivals[block, some].flatten()
-            if slope is None:
-                excess, pull, lost = self._look(points, owner, rival), None, None
-            else:
-                excess, pull, lost = self._look_and_pull(points, owner, rival)
-                if pull is None:
-                    continue
-            excess = excess.to(width.dtype).view(placed.shape[:2])
+            look = self._look if slope is None else self._look_and_pull
+            found, pull, lost = look(points, owner, rival)
+            if found is None:
+                continue
+            is_flat = False
+            excess = found.to(dtype).view(placed.shape[:2])
             undefined = excess.isnan()
             if not self._may_look_first or undefined.any():
-                self.undefined[rows[block]] |= undefined.any(dim=1)
+                self.undefined[these.rows] |= undefined.any(dim=1)
                 excess = excess.nan_to_num(1.0)
             violates = excess > 0
             counts = violates * weight[block, some]
@@ -175,21 +188,22 @@ class ExpectedHinge:
             violations[block] += violates.sum(dim=1)
             if slope is None or pull is None:
                 continue
-            pull = pull.to(width.dtype).view(placed.shape)
+            pull = pull.to(dtype).view(placed.shape)
             if lost is not None:
                 lost = lost.view(violates.shape)
-                needed = lost if sharpen else lost & violates
-                self.unsloped[rows[block]] |= needed.any(dim=1)
+                needed = lost & violates if rivals is None else lost
+                self.unsloped[these.rows] |= needed.any(dim=1)
             counted = pull * _like(counts, pull)
-            slope[block] += self.shape.slope(rows[block], width[block], u, counted)
+            slope[block] += these.slope(u, counted)
             if pulls is not None and part is not None:
                 pulls[block].index_add_(1, part[some], counted)
-            if sharpen:
-                worst = self.shape.corner(rows[block], pull)
-                draws[block, some] = torch.where(pull == 0, u, worst)
+            if rivals is not None:
+                draws[block, some] = these.corner(pull, u)
         if slope is not None and self._may_look_first:
-            self._looks_first = bool(violations.mean() < _FEW * n_draws)
-        return Estimate(hinge, violations / n_draws)
+            self._looks_first = is_flat or violations.sum().item() < _FEW * n_draws * len(
+                boxes.rows
+            )
+        return Estimate(hinge, violations, n_draws, is_flat)
 
     def _blocks(self, n_rows: int, n_draws: int) -> list[tuple[slice, slice]]:
         """Rows and draws of what the model sees at once.
@@ -204,32 +218,31 @@ class ExpectedHinge:
             )
         )
 
-    def _look(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> Tensor:
-        """The hinge (m,) at points (m, ...) of the rows `owner` (m,).
-
-        With a rival (m,) it is the difference to that class, negative where the class is kept.
-        """
+    def _look(
+        self, points: Tensor, owner: Tensor, rival: Tensor | None
+    ) -> tuple[Tensor, None, None]:
+        """The hinge (m,) at points (m, ...) of the rows `owner` (m,)."""
         with torch.no_grad():
-            return self._excess(points, owner, rival)
+            return self._excess(points, owner, rival), None, None
 
     def _look_and_pull(
         self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The hinge (m,), its gradient (m, ...), and where (m,) that was not finite; it is 0 there.
 
-        Where the class is kept the hinge is flat and there may be no need to go back; without a
-        gradient it is 0 everywhere.
+        Where the class is kept the hinge is flat and there may be no need to go back. None of them
+        where it is seen that all points keep theirs.
         """
         if rival is not None or not self._looks_first or points.numel() < _SMALL:
             return self._both_ways(points, owner, rival)
         with torch.no_grad():
             some = (~self.decision.keeps(points, owner)).nonzero()[:, 0]
-        excess, lost = self.shape.x.new_zeros(len(points)), None
         if len(some) == 0:
-            return excess, None, None
-        pull = torch.zeros_like(points)
+            return None, None, None
+        pull, lost = torch.zeros_like(points), None
         found, pull[some], lost_some = self._both_ways(points[some], owner[some], None)
-        excess[some] = found.to(excess.dtype)
+        excess = found.new_zeros(len(points))
+        excess[some] = found
         if lost_some is not None:
             lost = torch.zeros_like(excess, dtype=torch.bool)
             lost[some] = lost_some
@@ -242,13 +255,14 @@ class ExpectedHinge:
             points = points.requires_grad_()
             excess = self._excess(points, owner, rival)
         slope = input_slope(excess, points, "the search for a box follows; FIMAP needs none")
-        if self._may_look_first and slope.sum().isfinite():
+        if self._may_look_first and math.isfinite(slope.sum()):
             return excess.detach(), slope, None
         lost = ~slope.isfinite().flatten(1).all(dim=1)
         # One bad number must not spoil the widths of all later steps.
         return excess.detach(), slope.nan_to_num_(0, 0, 0), lost
 
     def _excess(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> Tensor:
+        """The hinge (m,), or the lead of a rival (m,), negative where the class is kept."""
         scores = self._scores(points, owner)
         target = self.decision.target[owner][:, None]
         own = scores.gather(1, target)
@@ -260,17 +274,6 @@ class ExpectedHinge:
         if self._over_classes == "max":
             return excess.amax(dim=1)
         return excess.sum(dim=1) if self._over_classes == "sum" else excess.mean(dim=1)
-
-    def _matched(self, rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """What each corner's hinge counts (a, M), and the class (a, M) that it attacks."""
-        n_draws = weight.shape[1]
-        n_rivals = min(n_draws, self._rivals.shape[1])
-        number = torch.arange(n_draws, device=rows.device) % n_rivals
-        if self._over_classes != "max":
-            n_same = n_draws // n_rivals + (number < n_draws % n_rivals)
-            n_terms = self.decision.n_classes if self._over_classes == "mean" else 1
-            weight = (1 / (n_same * n_terms).to(weight.dtype)).expand_as(weight)
-        return weight, self._rivals[rows][:, number]
 
 
 def _slices(n: int, at_most: int) -> list[slice]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xai_adapters.core.box_draws import from_each_part, graded_masks, is_image, uniform_numbers
-from xai_adapters.core.box_shapes import BoxShape
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
 
 
@@ -28,74 +28,63 @@ class FadedDraws:
     Rows share the random numbers, and nothing else.
 
     Args:
-        hinge: of the boxes, symmetric and with a range.
-        rows: (a,) numbers of the rows.
-        bound: (a, 1, ...) the largest widths of their boxes; a level that is farther away is
-            headed for so far.
+        hinge: of the boxes.
+        largest: boxes of the rows, symmetric and with a range, with the largest widths C; a level
+            that is farther away is headed for so far.
         n: M, draws of a row in each step.
         seed: of the draws.
 
-    Attributes:
-        shape: the boxes, with points and slopes as of such draws.
-
     Example:
+        >>> from xai_adapters.core.box_shapes import BoxShape
         >>> from xai_adapters.core.decision import Decision
         >>> from xai_adapters.core.expected_hinge import ExpectedHinge
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
-        >>> x, rows, width = torch.tensor([[0.5, 1.0]]), torch.tensor([0]), torch.ones(1, 1, 2)
-        >>> hinge = ExpectedHinge(Decision(model, x), shape=BoxShape(x, bounds=(0.0, 1.0)))
-        >>> ends = FadedDraws(hinge, rows, width, n=8, seed=0).draw(rows)
+        >>> x, shape = torch.tensor([[0.5, 1.0]]), BoxShape(torch.tensor([[0.5, 1.0]]), (0.0, 1.0))
+        >>> largest = shape.boxes(torch.tensor([0]), torch.ones(1, 1, 2))
+        >>> ends = FadedDraws(ExpectedHinge(Decision(model, x)), largest, n=8, seed=0).draw()
         >>> ends.shape, bool(((ends >= 0) & (ends <= 1)).all())
         (torch.Size([1, 8, 2]), True)
     """
 
-    def __init__(
-        self, hinge: ExpectedHinge, rows: Tensor, bound: Tensor, n: int, seed: int
-    ) -> None:
-        x = hinge.shape.x
-        self.shape = _FadedShape(x, rows, bound)
-        self._hinge = hinge.around(self.shape)
-        self._bounds, self._n = hinge.shape.bounds or (x, x), n
-        self._uniform = uniform_numbers(x, seed)
+    def __init__(self, hinge: ExpectedHinge, largest: Boxes, n: int, seed: int) -> None:
+        self._hinge, self._largest, self._n = hinge, largest, n
+        self._uniform = uniform_numbers(largest.x, seed)
 
-    def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge at new draws."""
-        return self._hinge.estimate(rows, width, self.draw(rows), slope)
+        return self._hinge.estimate(self.seen(boxes), self.draw(), slope)
 
     def keep(self, kept: Tensor) -> None:
-        """Nothing is kept of any row."""
+        """Forget the other rows."""
+        self._largest = self._largest[kept]
 
-    def draw(self, rows: Tensor) -> Tensor:
-        """Where the features of rows (a,) head for, (a, M, ...); x where they stay."""
-        x, most = (of[rows][:, None] for of in (self.shape.x, self.shape.most))
-        lower, upper = (end[rows][:, None] for end in self._bounds)
-        shape = x.shape[2:]
+    def seen(self, boxes: Boxes) -> Boxes:
+        """Boxes as such draws see them."""
+        return _FadedBoxes(boxes.rows, boxes.x, boxes.width, largest=self._largest.width)
+
+    def draw(self) -> Tensor:
+        """Where the features head for, (a, M, ...); x where they stay."""
+        largest = self._largest
+        x, shape = largest.x[:, None], largest.x.shape[1:]
+        least, most = (x if end is None else end[:, None] for end in (largest.least, largest.most))
         level = from_each_part(self._n, shape[0] if is_image(shape) else 1, self._uniform)
-        end = torch.lerp(lower, upper, level.view(*level.shape, *(1,) * (len(shape) - 1)))
-        end = torch.minimum(torch.maximum(end, x - most), x + most)
+        end = torch.lerp(least, most, level.view(*level.shape, *(1,) * (len(shape) - 1)))
+        end = end.clamp(largest.lower[:, None], largest.upper[:, None])
         return torch.where(graded_masks(self._n, shape, self._uniform), end, x)
 
 
-class _FadedShape(BoxShape):
-    """Symmetric boxes, seen where features have gone the share w / C of the way to an end.
+class _FadedBoxes(Boxes):
+    """Symmetric boxes, seen where features have gone the share w / C of the way to an end."""
 
-    Args:
-        x: (n, ...) the rows.
-        rows: (a,) those that have boxes.
-        most: (a, 1, ...) the largest widths C of these.
-    """
+    def __init__(self, rows: Tensor, x: Tensor, width: Tensor, *, largest: Tensor) -> None:
+        super().__init__(rows, x, width)
+        self._largest = largest
 
-    def __init__(self, x: Tensor, rows: Tensor, most: Tensor) -> None:
-        super().__init__(x)
-        self.most = torch.ones_like(self.x)
-        self.most[rows] = most[:, 0]
-
-    def points(self, rows: Tensor, width: Tensor, draws: Tensor) -> Tensor:
+    def points(self, draws: Tensor) -> Tensor:
         """Points (a, m, ...) on the way to the ends `draws` (a, m, ...)."""
-        share = width / self.most[rows][:, None]
-        return torch.lerp(self.x[rows][:, None], draws, share)
+        return torch.lerp(self.x[:, None], draws, self.width / self._largest)
 
-    def slope(self, rows: Tensor, width: Tensor, draws: Tensor, pull: Tensor) -> Tensor:
+    def slope(self, draws: Tensor, pull: Tensor) -> Tensor:
         """The whole of each way, per unit of the largest width, summed."""
-        way = draws - self.x[rows][:, None]
-        return ((pull * way).sum(dim=1) / self.most[rows])[:, None]
+        way = draws - self.x[:, None]
+        return (pull * way).sum(dim=1, keepdim=True) / self._largest

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xai_adapters.core.box_draws import DrawsName, box_draws, check_draws
 from xai_adapters.core.box_sampling import box_sampler
-from xai_adapters.core.box_shapes import Range, ShapeName, box_shape, check_shape
+from xai_adapters.core.box_shapes import BoxShape, Range, ShapeName, box_shape, check_shape
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge, HingeOn, OverClasses, check_hinge
 from xai_adapters.core.faster_model import Compiled, check_faster, faster_model
@@ -295,21 +295,19 @@ class InvariantBox:
             )
             groups = None if tied is None else FeatureGroups(tied, x)
             shape = box_shape(self.shape, x, self.bounds, baseline)
-            hinge = ExpectedHinge(
-                decision, shape=shape, on=self.hinge_on, over_classes=self.over_classes
-            )
-            search = self._search(hinge, groups)
+            hinge = ExpectedHinge(decision, on=self.hinge_on, over_classes=self.over_classes)
+            search = self._search(hinge, shape, groups)
             # Draws of their own: how many the search took depends on the slowest row.
             fresh = box_draws("uniform", self.n_check_draws, shape.x, 2 * self.seed + 1)()
             every = torch.arange(len(x), device=x.device)
-            found = hinge.estimate(every, search.width, fresh)
-            lower, upper = shape.ends(every, search.width)
+            boxes = shape.boxes(every, search.width)
+            found = hinge.estimate(boxes, fresh)
         _warn_of(hinge)
         width = search.width.mean(dim=1)
         return Box(
             width=width,
-            lower=lower,
-            upper=upper,
+            lower=boxes.lower,
+            upper=boxes.upper,
             target=decision.target,
             n_steps=search.n_steps,
             converged=search.converged,
@@ -318,9 +316,11 @@ class InvariantBox:
             history=search.history,
         )
 
-    def _search(self, hinge: ExpectedHinge, groups: FeatureGroups | None) -> _Search:
+    def _search(
+        self, hinge: ExpectedHinge, shape: BoxShape, groups: FeatureGroups | None
+    ) -> _Search:
         """Algorithm 1."""
-        penalty, shape, x = self._weight(hinge.decision), hinge.shape, hinge.shape.x
+        penalty, x = self._weight(hinge.decision), shape.x
         found = _Search(x, shape.n_sides, self.n_steps)
         # Around a row of another class every box violates the target: nothing to search.
         rows = hinge.decision.kept.nonzero()[:, 0]
@@ -328,13 +328,13 @@ class InvariantBox:
         start = (shape.start * bound).expand(-1, *found.width.shape[1:])
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
         slope = torch.empty_like(start)
-        sampler = box_sampler(self.draws, hinge, rows, bound, self.n_draws, 2 * self.seed)
+        sampler = box_sampler(self.draws, hinge, shape, rows, bound, self.n_draws, 2 * self.seed)
         gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
         for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:
                 break
             width = optimizer.values
-            seen = sampler.look(rows, width, slope)
+            seen = sampler.look(shape.boxes(rows, width), slope)
             objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
             found.history[rows, step] = objective
             gain += objective

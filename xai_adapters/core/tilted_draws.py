@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
+from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
 
@@ -17,8 +18,8 @@ _MOST_CLASSES = 3
 _TILTED = 7
 # How far a tilted draw leans, in standard deviations of what a linear model makes of uniform ones.
 _LEAN = 1.7
-# Of the largest box, one in which the first slopes are taken: a row may lie on a kink, where a
-# network's slope depends on how it is written and need not be that of either side.
+# Of the way to a point of the largest box: there the first slopes are taken, as a row may lie on a
+# kink, where a network's slope depends on how it is written and need not be that of either side.
 _NEAR = 0.01
 # What a direction keeps of itself in a step.
 _MEMORY = 0.9
@@ -42,8 +43,7 @@ class TiltedDraws:
 
     Args:
         hinge: of the boxes.
-        rows: (a,) numbers of the rows.
-        bound: (a, s, ...) the largest widths of their boxes.
+        largest: boxes of the rows, of the largest widths.
         n: M, draws of a row in each step.
         seed: of the draws.
 
@@ -56,59 +56,63 @@ class TiltedDraws:
 
     Example:
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
-        >>> x, rows, width = torch.ones(1, 2), torch.tensor([0]), torch.full((1, 1, 2), 2.0)
-        >>> tilted = TiltedDraws(ExpectedHinge(Decision(model, x)), rows, width, n=1000, seed=0)
-        >>> draws, weight = tilted.draw(rows, width)
+        >>> x = torch.ones(1, 2)
+        >>> boxes = Boxes(torch.tensor([0]), x, torch.full((1, 1, 2), 2.0))
+        >>> tilted = TiltedDraws(ExpectedHinge(Decision(model, x)), boxes, n=1000, seed=0)
+        >>> draws, weight = tilted.draw(boxes)
         >>> [round(u, 1) for u in draws.mean(dim=(0, 1)).tolist()]  # class 1 is where x_0 < 0
         [0.2, 0.5]
         >>> round((weight[..., None] * draws).sum(dim=1)[0, 0].item(), 1)
         0.5
     """
 
-    def __init__(
-        self, hinge: ExpectedHinge, rows: Tensor, bound: Tensor, n: int, seed: int
-    ) -> None:
-        decision, shape = hinge.decision, hinge.shape
+    def __init__(self, hinge: ExpectedHinge, largest: Boxes, n: int, seed: int) -> None:
+        decision, rows, x = hinge.decision, largest.rows, largest.x
         rivals = decision.rivals(rows, _MOST_CLASSES)
         self._n, self._hinge = n, hinge
-        self._generator = Generator(shape.x.device).manual_seed(seed)
-        n_rivals, n_features = rivals.shape[1], shape.x.shape[1:].numel()
+        self._generator = Generator(x.device).manual_seed(seed)
+        n_rivals = rivals.shape[1]
         one_round = [0, *(1 + m % n_rivals for m in range(_TILTED))]
-        self._round = torch.tensor(one_round, device=rows.device)
+        self._round = torch.tensor(one_round, device=x.device)
         self.part = self._round.repeat(math.ceil(n / len(one_round)))[:n]
-        self._log_share = self.part.bincount(minlength=n_rivals + 1).to(shape.x).log()[:, None]
+        self._log_share = self.part.bincount(minlength=n_rivals + 1).to(x).log()[:, None]
         # The directions of the parts, and what their last draws found. Part 0 leans nowhere.
-        self._found = shape.x.new_zeros(2, len(rows), n_rivals + 1, n_features)
-        self._memory = shape.x.new_tensor((_MEMORY, 1 - _MEMORY)).repeat(n_rivals + 1, 1)
-        self._memory[0] = 0
-        self._memory = self._memory.T[:, None, :, None]
-        beside = shape.x.new_empty(1, *shape.x.shape[1:]).uniform_(generator=self._generator)
-        near = shape.points(rows, _NEAR * bound, beside)[:, 0].to(decision.x.dtype)
-        blocks = torch.arange(len(rows), device=rows.device).split(decision.batch_size or len(rows))
+        self._found = x.new_zeros(2, len(rows), n_rivals + 1, x.shape[1:].numel())
+        self._is_new = False
+        memory = x.new_tensor((_MEMORY, 1 - _MEMORY)).repeat(n_rivals + 1, 1)
+        memory[0] = 0
+        self._memory = memory.T[:, None, :, None]
+        beside = x.new_empty(1, *x.shape[1:]).uniform_(generator=self._generator)
+        near = torch.lerp(x, largest.points(beside)[:, 0], _NEAR).to(decision.x.dtype)
+        blocks = torch.arange(len(rows), device=x.device).split(decision.batch_size or len(rows))
         for block in blocks if len(rows) else ():
-            for part, rival in enumerate(rivals[block].unbind(dim=1)):
+            for part, rival in enumerate(rivals[block].unbind(dim=1), start=1):
                 slope = _slope(decision, near[block], rows[block], rival)
-                self._found[0, block, part + 1] = slope.to(shape.x.dtype)
+                self._found[0, block, part] = slope.to(x.dtype)
 
     @property
     def pulls(self) -> Tensor:
         """The slopes (a, p, ...) of the hinge at the last draws, summed over each part."""
-        return self._found[1].unflatten(2, self._hinge.shape.x.shape[1:])
+        pulls = self._found[1]
+        return pulls.view(*pulls.shape[:2], *self._hinge.decision.x.shape[1:])
 
-    def look(self, rows: Tensor, width: Tensor, slope: Tensor) -> Estimate:
-        """Estimate the hinge of boxes of widths (a, s, ...) and its derivative, the `slope`."""
-        draws, weight = self.draw(rows, width)
-        return self._hinge.estimate(
-            rows, width, draws, slope, weight=weight, pulls=self.pulls, part=self.part
+    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
+        """Estimate the hinge of boxes and its derivative by widths (a, s, ...), the `slope`."""
+        draws, weight = self.draw(boxes)
+        seen = self._hinge.estimate(
+            boxes, draws, slope, weight=weight, pulls=self.pulls, part=self.part
         )
+        self._is_new = not seen.is_flat
+        return seen
 
-    def draw(self, rows: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """New draws (a, M, ...) for boxes of widths (a, s, ...), and their weights (a, M).
+    def draw(self, boxes: Boxes) -> tuple[Tensor, Tensor]:
+        """New draws (a, M, ...) for the rows' boxes, and their weights (a, M).
 
         The weights are about 1 / M on average; their sum varies.
         """
-        reach = self._hinge.shape.reach(rows, width).flatten(1)[:, None]
-        self._learn(reach)
+        reach = boxes.reach.flatten(1)[:, None]
+        if self._is_new:
+            self._learn(reach)
         # The standard deviation of one u_i is 1 / sqrt(12).
         tilt = normalize(self._found[0] * reach, dim=2).mul_(_LEAN * 12**0.5).clamp_(-_MOST, _MOST)
         tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
@@ -124,7 +128,7 @@ class TiltedDraws:
         norm = (growth.double() / tilt).log().sum(dim=2, keepdim=True).to(tilt.dtype)
         density = torch.baddbmm(self._log_share - norm, tilt, draws.mT).exp_()
         weight = density.sum(dim=1).reciprocal_()
-        return draws.unflatten(2, self._hinge.shape.x.shape[1:]), weight
+        return draws.unflatten(2, boxes.x.shape[1:]), weight
 
     def keep(self, kept: Tensor) -> None:
         """Drop the rows that are not among `kept` (a,)."""
