@@ -84,7 +84,10 @@ def test_some_rows_with_draws_of_their_own_are_as_all_rows(name, data):
     x, baseline, bounds, width, draws = data.draw(problems(name))
     shape = box_shape(name, x, bounds, baseline)
     both, second = shape.boxes(torch.arange(2), width), shape.boxes(torch.tensor([1]), width[1:])
-    for own in (second, both[1:], both[torch.tensor([False, True])]):
+    resized = shape.boxes(torch.arange(2), torch.ones_like(width))
+    assert (resized.lower <= resized.upper).all()  # it knows its ends
+    resized = resized.resized(width)
+    for own in (second, both[1:], both[torch.tensor([False, True])], resized[1:]):
         assert torch.equal(both.points(draws)[1:], own.points(draws[None]))
         assert torch.equal(both.lower[1:], own.lower)
         # A part of boxes that know their ends has these too.

@@ -12,7 +12,7 @@ from torch import Generator
 from xai_adapters import InvariantBox
 from xai_adapters.core.box_draws import box_draws
 from xai_adapters.core.box_sampling import box_sampler
-from xai_adapters.core.box_shapes import BoxShape, box_shape
+from xai_adapters.core.box_shapes import box_shape
 from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge
@@ -109,12 +109,12 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
 def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
     x = torch.full((1, 20), 0.5)
     decision = Decision(lambda x: torch.stack((x.sum(dim=1), 0 * x[:, 0]), dim=1), x)
-    shape, every, width = BoxShape(x), torch.arange(1), torch.full((1, 1, 20), 1.6)
-    spread, slope = {}, torch.empty_like(width)
+    boxes = Boxes(torch.arange(1), x, torch.full((1, 1, 20), 1.6))
+    spread, slope = {}, torch.empty_like(boxes.width)
     for name in ("uniform", "tilted"):
-        sampler, slopes = box_sampler(name, ExpectedHinge(decision), shape, every, width, 32, 0), []
+        sampler, slopes = box_sampler(name, ExpectedHinge(decision), boxes, 32, seed=0), []
         for _ in range(200):
-            sampler.look(shape.boxes(every, width), slope)
+            sampler.look(boxes, slope)
             slopes.append(slope.clone())
         spread[name] = torch.stack(slopes).var(dim=0).mean().item()
     assert spread["tilted"] < spread["uniform"] / 3

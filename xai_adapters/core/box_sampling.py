@@ -7,7 +7,6 @@ from typing import Protocol
 from torch import Tensor
 
 from xai_adapters.core.box_draws import DrawsName, SharedDrawsName, box_draws
-from xai_adapters.core.box_shapes import BoxShape
 from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
 from xai_adapters.core.faded_draws import FadedDraws
@@ -33,9 +32,9 @@ class SharedDraws:
     """New draws in each step, the same for all rows."""
 
     def __init__(
-        self, hinge: ExpectedHinge, name: SharedDrawsName, x: Tensor, n: int, seed: int
+        self, hinge: ExpectedHinge, largest: Boxes, name: SharedDrawsName, n: int, seed: int
     ) -> None:
-        self._hinge, self._draw = hinge, box_draws(name, n, x, seed)
+        self._hinge, self._draw = hinge, box_draws(name, n, largest.x, seed)
 
     def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge at new draws."""
@@ -48,10 +47,11 @@ class SharedDraws:
 class AttackedCorners:
     """Corners of each row's box that in every step move on to where they hurt more."""
 
-    def __init__(self, hinge: ExpectedHinge, x: Tensor, rows: Tensor, n: int, seed: int) -> None:
-        corners = box_draws("corners", n, x, seed)()
-        self._hinge, self._corners = hinge, corners.expand(len(rows), *corners.shape).clone()
-        self._weight, self._rivals = hinge.attacks(rows, n)
+    def __init__(self, hinge: ExpectedHinge, largest: Boxes, n: int, seed: int) -> None:
+        corners = box_draws("corners", n, largest.x, seed)()
+        self._corners = corners.expand(len(largest.rows), *corners.shape).clone()
+        self._hinge = hinge
+        self._weight, self._rivals = hinge.attacks(largest.rows, n)
 
     def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge at the corners, and move them on."""
@@ -66,22 +66,14 @@ class AttackedCorners:
 
 
 def box_sampler(
-    name: DrawsName,
-    hinge: ExpectedHinge,
-    shape: BoxShape,
-    rows: Tensor,
-    bound: Tensor,
-    n: int,
-    seed: int,
+    name: DrawsName, hinge: ExpectedHinge, largest: Boxes, n: int, seed: int
 ) -> Sampler:
     """The sampler that looks at n draws of that name.
 
     Args:
         name: of the draws.
         hinge: of the boxes.
-        shape: of the boxes.
-        rows: (a,) numbers of the rows that are searched for.
-        bound: (a, s, ...) the largest widths of their boxes.
+        largest: boxes of the rows that are searched for, of the largest widths.
         n: M, draws of a row in each step.
         seed: of the draws.
 
@@ -90,9 +82,9 @@ def box_sampler(
         PredictorError: for tilted draws, if the model has no gradient.
     """
     if name == "tilted":
-        return TiltedDraws(hinge, shape.boxes(rows, bound), n, seed)
+        return TiltedDraws(hinge, largest, n, seed)
     if name == "faded":
-        return FadedDraws(hinge, shape.boxes(rows, bound), n, seed)
+        return FadedDraws(hinge, largest, n, seed)
     if name == "adversarial":
-        return AttackedCorners(hinge, shape.x, rows, n, seed)
-    return SharedDraws(hinge, name, shape.x, n, seed)
+        return AttackedCorners(hinge, largest, n, seed)
+    return SharedDraws(hinge, largest, name, n, seed)

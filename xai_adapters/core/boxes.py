@@ -55,6 +55,18 @@ class Boxes:
         }
         return chosen
 
+    def resized(self, width: Tensor) -> Boxes:
+        """The boxes of other widths around the same rows."""
+        other = copy(self)
+        # Without the ends, which are found when they are asked for.
+        other.__dict__ = {
+            name: held
+            for name, held in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
+        other.width = width
+        return other
+
     @cached_property
     def lower(self) -> Tensor:
         """The lower ends (a, ...)."""

@@ -192,7 +192,11 @@ def input_slope(
         raise PredictorError(
             f"the model's outputs have no gradient with respect to the rows, which {used_for}"
         )
-    with torch.enable_grad():
-        total = values.sum()
-    (slope,) = torch.autograd.grad(total, points, retain_graph=retain_graph, materialize_grads=True)
+    (slope,) = torch.autograd.grad(
+        values,
+        points,
+        torch.ones_like(values),
+        retain_graph=retain_graph,
+        materialize_grads=True,
+    )
     return slope

@@ -166,8 +166,10 @@ class ExpectedHinge:
         for total in (slope, pulls):
             if total is not None:
                 total.zero_()
-        for block, some in self._blocks(len(boxes.rows), n_draws):
-            these, u = boxes[block], draws[some] if shared else draws[block, some]
+        blocks = self._blocks(len(boxes.rows), n_draws)
+        for block, some in blocks:
+            these = boxes if len(blocks) == 1 else boxes[block]
+            u = draws[some] if shared else draws[block, some]
             placed = these.points(u)
             points = placed.flatten(0, 1).to(self.decision.x.dtype)
             owner = these.rows.repeat_interleave(placed.shape[1])
@@ -184,8 +186,8 @@ class ExpectedHinge:
                 excess = excess.nan_to_num(1.0)
             violates = excess > 0
             counts = violates * weight[block, some]
-            hinge[block] += (excess * counts).sum(dim=1)
-            violations[block] += violates.sum(dim=1)
+            hinge[block].add_((excess * counts).sum(dim=1))
+            violations[block].add_(violates.sum(dim=1))
             if slope is None or pull is None:
                 continue
             pull = pull.to(dtype).view(placed.shape)
@@ -194,7 +196,7 @@ class ExpectedHinge:
                 needed = lost & violates if rivals is None else lost
                 self.unsloped[these.rows] |= needed.any(dim=1)
             counted = pull * _like(counts, pull)
-            slope[block] += these.slope(u, counted)
+            slope[block].add_(these.slope(u, counted))
             if pulls is not None and part is not None:
                 pulls[block].index_add_(1, part[some], counted)
             if rivals is not None:

@@ -324,27 +324,27 @@ class InvariantBox:
         found = _Search(x, shape.n_sides, self.n_steps)
         # Around a row of another class every box violates the target: nothing to search.
         rows = hinge.decision.kept.nonzero()[:, 0]
-        none, bound = x.new_zeros(()), self._bound(x, groups)[rows, None]
-        start = (shape.start * bound).expand(-1, *found.width.shape[1:])
+        largest = shape.boxes(rows, self._bound(x, groups)[rows, None])
+        start = (shape.start * largest.width).expand(-1, *found.width.shape[1:])
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
-        slope = torch.empty_like(start)
-        sampler = box_sampler(self.draws, hinge, shape, rows, bound, self.n_draws, 2 * self.seed)
+        slope, none, less = torch.empty_like(start), x.new_zeros(()), x.new_tensor(-1.0)
+        sampler = box_sampler(self.draws, hinge, largest, self.n_draws, 2 * self.seed)
         gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
         for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:
                 break
             width = optimizer.values
-            seen = sampler.look(shape.boxes(rows, width), slope)
-            objective = width.flatten(1).mean(dim=1) - penalty * seen.hinge
+            seen = sampler.look(largest.resized(width), slope)
+            objective = width.flatten(1).mean(dim=1).sub_(seen.hinge, alpha=penalty)
             found.history[rows, step] = objective
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
-            gradient = slope.mul_(penalty * width[0].numel()).sub_(1)
+            gradient = torch.add(less, slope, alpha=penalty * width[0].numel())
             if groups is not None:
                 sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
                 gradient = torch.stack(sides, dim=1)
             optimizer.step(gradient, step / self.n_steps)
-            width.clamp_(none, bound)
+            width.clamp_(none, largest.width)
             if self.tolerance > 0 and (step + 1) % self.patience == 0:
                 kept = gain - gain_before >= self.tolerance * self.patience
                 if not kept.all():
@@ -352,8 +352,8 @@ class InvariantBox:
                     found.converged[rows[~kept]] = True
                     found.n_steps[rows[~kept]] = step + 1
                     optimizer.keep(kept)
-                    rows, slope, bound = rows[kept], slope[kept], bound[kept]
                     sampler.keep(kept)
+                    rows, slope, largest = rows[kept], slope[kept], largest[kept]
                 gain, gain_before = torch.zeros_like(gain[kept]), gain[kept]
         found.width[rows] = optimizer.values
         found.n_steps[rows] = self.n_steps

@@ -82,6 +82,7 @@ class TiltedDraws:
         memory = x.new_tensor((_MEMORY, 1 - _MEMORY)).repeat(n_rivals + 1, 1)
         memory[0] = 0
         self._memory = memory.T[:, None, :, None]
+        self._least = x.new_tensor(_LEAST)
         beside = x.new_empty(1, *x.shape[1:]).uniform_(generator=self._generator)
         near = torch.lerp(x, largest.points(beside)[:, 0], _NEAR).to(decision.x.dtype)
         blocks = torch.arange(len(rows), device=x.device).split(decision.batch_size or len(rows))
@@ -115,7 +116,7 @@ class TiltedDraws:
             self._learn(reach)
         # The standard deviation of one u_i is 1 / sqrt(12).
         tilt = normalize(self._found[0] * reach, dim=2).mul_(_LEAN * 12**0.5).clamp_(-_MOST, _MOST)
-        tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
+        tilt = tilt.where(tilt.abs() > _LEAST, self._least)
         growth = tilt.expm1()
         n_rounds = math.ceil(self._n / len(self._round))
         shared = reach.new_empty(n_rounds, len(self._round), tilt.shape[2])
@@ -125,8 +126,9 @@ class TiltedDraws:
         draws = draws.div_(tilt.index_select(1, self._round)[:, None]).clamp_(0, 1)
         draws = draws.flatten(1, 2)[:, : self._n]
         # The density of each part at each draw; of many features the logarithms add up, in 64 bits.
-        norm = (growth.double() / tilt).log().sum(dim=2, keepdim=True).to(tilt.dtype)
-        density = torch.baddbmm(self._log_share - norm, tilt, draws.mT).exp_()
+        norm = (growth / tilt).log_().sum(dim=2, keepdim=True, dtype=torch.float64)
+        shift = (self._log_share - norm).to(tilt.dtype)
+        density = torch.baddbmm(shift, tilt, draws.mT).exp_()
         weight = density.sum(dim=1).reciprocal_()
         return draws.unflatten(2, boxes.x.shape[1:]), weight
 
