@@ -25,10 +25,10 @@ WEIGHTS = matrices(N_FEATURES, 4)
 ROWS = matrices(2, N_FEATURES)
 
 
-def tilted(model, rows, n, *, shape="symmetric", bounds=None, seed=0):
+def tilted(model, rows, n, *, width=None, seed=0):
     decision = Decision(model, rows, output="logits")
-    of = box_shape(shape, rows, bounds, 0.5 if shape == "directed" else None)
-    largest = of.boxes(torch.arange(len(rows)), torch.ones_like(rows)[:, None])
+    largest = Boxes(torch.arange(len(rows)), rows, torch.ones_like(rows)[:, None])
+    largest = largest if width is None else largest.resized(width)
     return TiltedDraws(ExpectedHinge(decision), largest, n, seed), decision
 
 
@@ -45,8 +45,8 @@ def plain_draw(u, a):
 @settings(max_examples=20)
 @given(WEIGHTS, ROWS, st.integers(1, 11), st.integers(0, 3))
 def test_draws_and_weights_are_those_of_the_mixture_written_plainly(weights, rows, n, seed):
-    draw, decision = tilted(lambda x: x @ weights + OFFSET, rows, n, seed=seed)
     width = torch.tensor([[[0.5, 1.0, 2.0]], [[1.0, 0.25, 1.0]]], dtype=torch.float64)
+    draw, decision = tilted(lambda x: x @ weights + OFFSET, rows, n, width=width, seed=seed)
     found, weight = draw.draw(Boxes(torch.arange(2), rows, width))
     shared = torch.empty(n, N_FEATURES, dtype=torch.float64)
     generator = Generator().manual_seed(seed)
@@ -147,9 +147,20 @@ def test_on_a_kink_they_lean_as_where_there_is_none(same):
 def test_a_box_without_a_width_forgets_no_direction():
     draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], x[:, 0]), dim=1),
                      torch.zeros(1, 2), 80)  # fmt: skip
-    for width in (torch.zeros(1, 1, 2), torch.ones(1, 1, 2)):
-        leaning, _ = draw.draw(boxes_at_0(width))
+    for width in 10 * [0.0] + 10 * [1.0]:
+        leaning, _ = draw.draw(boxes_at_0(torch.full((1, 1, 2), width)))
     assert leaning.mean(dim=1)[0, 0] > 0.7
+
+
+def test_they_lean_as_the_box_is_wide():
+    draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], x.sum(dim=1)), dim=1),
+                     torch.zeros(1, 2), 80)  # fmt: skip
+    for share in (0.0, 1.0, 0.0):
+        for _ in range(10):
+            leaning, _ = draw.draw(boxes_at_0(torch.tensor([[[share, 1 - share]]])))
+        wide, narrow = leaning.mean(dim=1)[0].roll(int(1 - share))
+        assert wide > 0.7
+        assert narrow == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_draws_uniform():

@@ -42,14 +42,11 @@ class Estimate:
         hinge: (a,) its mean over the draws.
         n_violations: (a,) draws with a positive one, that is, with another class.
         n_draws: M, draws of each row.
-        is_flat: whether it is known without waiting for a device that no draw violates, so that
-            all slopes are 0.
     """
 
     hinge: Tensor
     n_violations: Tensor
     n_draws: int
-    is_flat: bool
 
     @property
     def violation_rate(self) -> Tensor:
@@ -146,8 +143,8 @@ class ExpectedHinge:
             slope: if given, an (a, s, ...) tensor that is overwritten by the derivative of the
                 mean hinge with respect to the boxes' widths.
             weight: (a, M) what each draw counts; by default 1 / M.
-            pulls: if given with a slope, an (a, p, ...) tensor that is overwritten by the weighted
-                slopes with respect to the points, summed over each part of the draws.
+            pulls: if given with a slope, an (a, p, ...) tensor to which the weighted slopes with
+                respect to the points are added, each to that of its part of the draws.
             part: (M,) the part that each draw is of, from 0 to p - 1.
             rivals: (a, M), as `attacks` gives: `draws` are corners of each row's box, each looks at
                 its own class alone, and is overwritten by the corner that its slope points to.
@@ -163,9 +160,8 @@ class ExpectedHinge:
         violations, is_flat = torch.zeros_like(hinge), True
         if weight is None:
             weight = hinge.new_full((1, n_draws), 1 / n_draws).expand(len(boxes.rows), -1)
-        for total in (slope, pulls):
-            if total is not None:
-                total.zero_()
+        if slope is not None:
+            slope.zero_()
         blocks = self._blocks(len(boxes.rows), n_draws)
         for block, some in blocks:
             these = boxes if len(blocks) == 1 else boxes[block]
@@ -205,7 +201,7 @@ class ExpectedHinge:
             self._looks_first = is_flat or violations.sum().item() < _FEW * n_draws * len(
                 boxes.rows
             )
-        return Estimate(hinge, violations, n_draws, is_flat)
+        return Estimate(hinge, violations, n_draws)
 
     def _blocks(self, n_rows: int, n_draws: int) -> list[tuple[slice, slice]]:
         """Rows and draws of what the model sees at once.

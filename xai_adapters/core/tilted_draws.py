@@ -21,8 +21,10 @@ _LEAN = 1.7
 # Of the way to a point of the largest box: there the first slopes are taken, as a row may lie on a
 # kink, where a network's slope depends on how it is written and need not be that of either side.
 _NEAR = 0.01
-# What a direction keeps of itself in a step.
-_MEMORY = 0.9
+# Draws turn once in so many steps: around a small network a turn takes as long as its draws.
+_STEPS_A_TURN = 4
+# What a direction keeps of itself in a turn.
+_MEMORY = 0.8
 # Of a feature's exponent: beyond the first nearly all draws are at one end, and at 0 the density's
 # inverse is 0 / 0; of a power of two no rounding adds up over many features.
 _MOST, _LEAST = 10.0, 2.0**-20
@@ -37,7 +39,7 @@ class TiltedDraws:
     along the slope of that class's lead over the target, times the box's side. A draw counts 1 / q
     for the density q of the mixture, so that weighted means are those of uniform draws, and none
     counts more than eight times what it would among uniform ones. Slopes are first those beside
-    the row, then those of the points that left the class.
+    the row; every few steps they turn to those of the points that have left the class since.
 
     Rows share the uniform numbers that their draws are made of, and nothing else.
 
@@ -78,11 +80,9 @@ class TiltedDraws:
         self._log_share = self.part.bincount(minlength=n_rivals + 1).to(x).log()[:, None]
         # The directions of the parts, and what their last draws found. Part 0 leans nowhere.
         self._found = x.new_zeros(2, len(rows), n_rivals + 1, x.shape[1:].numel())
-        self._is_new = False
         memory = x.new_tensor((_MEMORY, 1 - _MEMORY)).repeat(n_rivals + 1, 1)
         memory[0] = 0
         self._memory = memory.T[:, None, :, None]
-        self._least = x.new_tensor(_LEAST)
         beside = x.new_empty(1, *x.shape[1:]).uniform_(generator=self._generator)
         near = torch.lerp(x, largest.points(beside)[:, 0], _NEAR).to(decision.x.dtype)
         blocks = torch.arange(len(rows), device=x.device).split(decision.batch_size or len(rows))
@@ -90,44 +90,38 @@ class TiltedDraws:
             for part, rival in enumerate(rivals[block].unbind(dim=1), start=1):
                 slope = _slope(decision, near[block], rows[block], rival)
                 self._found[0, block, part] = slope.to(x.dtype)
+        self._leaning, self._n_since = self._turned(largest), 0
 
     @property
     def pulls(self) -> Tensor:
-        """The slopes (a, p, ...) of the hinge at the last draws, summed over each part."""
+        """The slopes (a, p, ...) of the hinge since the last turn, summed over each part."""
         pulls = self._found[1]
         return pulls.view(*pulls.shape[:2], *self._hinge.decision.x.shape[1:])
 
     def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
         """Estimate the hinge of boxes and its derivative by widths (a, s, ...), the `slope`."""
         draws, weight = self.draw(boxes)
-        seen = self._hinge.estimate(
+        return self._hinge.estimate(
             boxes, draws, slope, weight=weight, pulls=self.pulls, part=self.part
         )
-        self._is_new = not seen.is_flat
-        return seen
 
     def draw(self, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """New draws (a, M, ...) for the rows' boxes, and their weights (a, M).
 
         The weights are about 1 / M on average; their sum varies.
         """
-        reach = boxes.reach.flatten(1)[:, None]
-        if self._is_new:
-            self._learn(reach)
-        # The standard deviation of one u_i is 1 / sqrt(12).
-        tilt = normalize(self._found[0] * reach, dim=2).mul_(_LEAN * 12**0.5).clamp_(-_MOST, _MOST)
-        tilt = tilt.where(tilt.abs() > _LEAST, self._least)
-        growth = tilt.expm1()
+        if self._n_since == _STEPS_A_TURN:
+            self._leaning, self._n_since = self._turned(boxes), 0
+        self._n_since += 1
+        tilt, growth, shift = self._leaning
         n_rounds = math.ceil(self._n / len(self._round))
-        shared = reach.new_empty(n_rounds, len(self._round), tilt.shape[2])
+        shared = tilt.new_empty(n_rounds, len(self._round), tilt.shape[2])
         shared.uniform_(generator=self._generator)
         # The inverse of the distribution function of each draw's part.
         draws = (shared * growth.index_select(1, self._round)[:, None]).log1p_()
         draws = draws.div_(tilt.index_select(1, self._round)[:, None]).clamp_(0, 1)
         draws = draws.flatten(1, 2)[:, : self._n]
-        # The density of each part at each draw; of many features the logarithms add up, in 64 bits.
-        norm = (growth / tilt).log_().sum(dim=2, keepdim=True, dtype=torch.float64)
-        shift = (self._log_share - norm).to(tilt.dtype)
+        # The density of each part at each draw.
         density = torch.baddbmm(shift, tilt, draws.mT).exp_()
         weight = density.sum(dim=1).reciprocal_()
         return draws.unflatten(2, boxes.x.shape[1:]), weight
@@ -135,13 +129,28 @@ class TiltedDraws:
     def keep(self, kept: Tensor) -> None:
         """Drop the rows that are not among `kept` (a,)."""
         self._found = self._found[:, kept]
+        self._leaning = tuple(of[kept] for of in self._leaning)
 
-    def _learn(self, reach: Tensor) -> None:
-        """Turn towards what the last draws found; lengths are of draws, not in features' units."""
+    def _turned(self, boxes: Boxes) -> tuple[Tensor, ...]:
+        """The tilt a (a, p, d) of each part, towards what was found; exp(a) - 1; its density at 0.
+
+        Lengths are of draws, not in features' units. The density is a logarithm (a, p, 1), and
+        counts the part's draws.
+        """
+        reach = boxes.reach.flatten(1)[:, None]
         length = (self._found * reach).norm(dim=3, keepdim=True)
         # Where a box has no width yet or nothing was found, a slope has no length.
         share = self._memory / length.where(length > 0, 1)
-        torch.sum(self._found * share, dim=0, out=self._found[0]).nan_to_num_(0, 0, 0)
+        slopes, pulls = self._found.unbind()
+        torch.sum(self._found * share, dim=0, out=slopes).nan_to_num_(0, 0, 0)
+        pulls.zero_()
+        # The standard deviation of one u_i is 1 / sqrt(12).
+        tilt = normalize(slopes * reach, dim=2).mul_(_LEAN * 12**0.5).clamp_(-_MOST, _MOST)
+        tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
+        growth = tilt.expm1()
+        # Of many features the logarithms add up, in 64 bits.
+        norm = (growth / tilt).log_().sum(dim=2, keepdim=True, dtype=torch.float64)
+        return tilt, growth, (self._log_share - norm).to(tilt.dtype)
 
 
 def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> Tensor:
