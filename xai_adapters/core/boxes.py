@@ -110,7 +110,7 @@ class Boxes:
 
         Those given stay where nothing pulls.
         """
-        return torch.heaviside(pull, draws)
+        return (draws + pull.sign()).clamp_(0, 1)
 
     @cached_property
     def _free_lower(self) -> Tensor:

@@ -263,10 +263,11 @@ class ExpectedHinge:
         """The hinge (m,), or the lead of a rival (m,), negative where the class is kept."""
         scores = self._scores(points, owner)
         target = self.decision.target[owner][:, None]
+        if rival is not None and self._over_classes != "max":
+            theirs, own = scores.gather(1, torch.cat((rival[:, None], target), dim=1)).unbind(dim=1)
+            return theirs - own
         own = scores.gather(1, target)
         if rival is not None:
-            if self._over_classes != "max":
-                return (scores.gather(1, rival[:, None]) - own)[:, 0]
             return (scores.scatter(1, target, -torch.inf) - own).amax(dim=1)
         excess = (scores - own).relu()
         if self._over_classes == "max":
