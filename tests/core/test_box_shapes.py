@@ -121,10 +121,9 @@ def test_no_corner_lies_farther_along_a_slope(name, data):
 @given(data=st.data())
 def test_two_equal_sides_are_the_symmetric_box(data):
     x, _, bounds, width, draws = data.draw(problems("symmetric"))
-    one, two = (box_shape(name, x, bounds, None) for name in ("symmetric", "asymmetric"))
     one, two = (
-        one.boxes(torch.arange(2), width),
-        two.boxes(torch.arange(2), width.expand(-1, 2, -1)),
+        box_shape(name, x, bounds, None).boxes(torch.arange(2), width.expand(-1, n_sides, -1))
+        for name, n_sides in (("symmetric", 1), ("asymmetric", 2))
     )
     assert torch.equal(one.points(draws), two.points(draws))
 

@@ -7,7 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xai_adapters.core.outputs import are_probabilities, check_output_kind, class_probabilities
+from xai_adapters.core.outputs import (
+    are_probabilities,
+    check_output_kind,
+    class_logits,
+    class_probabilities,
+)
 from xai_adapters.errors import InvalidInputError
 
 INTEGERS = st.integers(-4, 4).map(float)
@@ -90,6 +95,19 @@ def test_without_a_threshold_a_probability_stands_for_itself_and_a_logit_for_its
     read = class_probabilities(outputs, torch.tensor([True, False]))
     assert read[:, 1].tolist() == pytest.approx([0.25, sigmoid(0.25)])
     assert read.sum(dim=1).tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("read", [class_probabilities, class_logits])
+@pytest.mark.parametrize("threshold", [None, 0.25])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("is_probability", [True, False])
+def test_one_reading_for_all_rows_is_that_of_each(read, threshold, n_outputs, is_probability):
+    outputs = torch.rand(5, n_outputs, generator=torch.Generator().manual_seed(0))
+    of_each = read(outputs, flags(5, is_probability), threshold)
+    assert torch.equal(read(outputs, is_probability, threshold), of_each)
+    # What a row is read as does not depend on rows that are read as the other.
+    mixed = torch.tensor([is_probability, not is_probability] * 2 + [is_probability])
+    assert torch.equal(read(outputs, mixed, threshold)[mixed == is_probability], of_each[::2])
 
 
 def test_certain_answers_stay_finite_under_a_threshold():

@@ -62,3 +62,14 @@ def test_optimisers_that_ask_again_or_mix_rows_are_named():
     optimizer = RowOptimizer(torch.optim.Adafactor, torch.zeros(2, 3, 4), 0.1, "constant")
     with pytest.raises(InvalidInputError, match="Adafactor keeps a row_var of shape"):
         optimizer.step(torch.ones(2, 3, 4), 0.0)
+
+
+def test_rmsprop_by_name_is_torchs_with_a_shorter_memory():
+    start = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
+    torchs = partial(torch.optim.RMSprop, alpha=0.97)
+    ours, theirs = (RowOptimizer(one, start, 0.1, "sqrt") for one in ("rmsprop", torchs))
+    for step in range(20):
+        for optimizer in (ours, theirs):
+            optimizer.step(gradient(optimizer.values, step), step / 20)
+    assert torch.equal(ours.values, theirs.values)
+    assert not torch.equal(ours.values, start)

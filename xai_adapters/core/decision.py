@@ -139,8 +139,8 @@ class Decision:
         rows: Tensor,
     ) -> Tensor:
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        one = self._is_probability
-        return read(outputs, one if isinstance(one, bool) else one[rows], self._threshold)
+        of = self._is_probability
+        return read(outputs, of if isinstance(of, bool) else of[rows], self._threshold)
 
     def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
         outputs = self._model(points, *(entries[rows] for entries in self._row_data))

@@ -339,7 +339,7 @@ class InvariantBox:
             found.history[rows, step] = objective
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
-            gradient = torch.add(less, slope, alpha=penalty * width[0].numel())
+            gradient = torch.add(less, slope, alpha=penalty * width[0].numel(), out=slope)
             if groups is not None:
                 sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
                 gradient = torch.stack(sides, dim=1)
