@@ -17,6 +17,7 @@ with 1 where a bound is not kept.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import sys
 import time
@@ -48,6 +49,10 @@ AUTHORS = {
 MEMORY_BOUND = 1.15
 # Of the time a row takes with the authors' settings.
 SHARE_BOUND = 1 / 3
+
+
+# Of glibc's mallopt: from which size on memory is the system's own, and is handed back to it.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 @dataclass(frozen=True)
@@ -161,8 +166,22 @@ def memory_ratio(case: Case, draws: str) -> float:
     return peak(lambda: search.solve(model, rows)) / peak(bare_pass)
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed for what comes next.
+
+    It hands memory back after some passes and not after others, and the page faults of taking it
+    again are up to a third of a small model's pass: in favour of a search, which needs less.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 2**25)
+        mallopt(_TRIM_THRESHOLD, 2**30)
+
+
 def cost(names: list[str], steps: int) -> bool:
     """Time and memory of a step beside the bare passes."""
+    keep_freed_memory()
     shown = Table("model", "points", "draws", "time", "95 %", "bound", "memory")
     kept = True
     for name in names:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Generator, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xai_adapters import Box, InvariantBox
+from xai_adapters.core.box_draws import DrawsName
 from xai_adapters.core.expected_hinge import ExpectedHinge
 from xai_adapters.errors import BoxWarning, InvalidInputError, PredictorError
 
@@ -369,7 +371,7 @@ class HostReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("draws", ["uniform", "antithetic", "tilted", "adversarial"])
+@pytest.mark.parametrize("draws", get_args(DrawsName))
 def test_within_a_step_the_host_does_not_wait_for_an_accelerator(draws, monkeypatch):
     make = ExpectedHinge.__init__
 
@@ -381,7 +383,8 @@ def test_within_a_step_the_host_does_not_wait_for_an_accelerator(draws, monkeypa
     reads = []
     for n_steps in (3, 6):
         with HostReads() as seen:
-            InvariantBox(n_steps=n_steps, draws=draws).solve(linear_model, LINEAR_ROWS)
+            box = InvariantBox(n_steps=n_steps, draws=draws, bounds=(-9.0, 9.0))
+            box.solve(linear_model, LINEAR_ROWS)
         reads.append(seen.n)
     assert reads[0] == reads[1] > 0
 
