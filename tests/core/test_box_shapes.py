@@ -144,7 +144,7 @@ def test_slopes_are_those_of_the_mean_over_points(name, data):
         return (shape.boxes(every, widths).points(draws) * weights).sum(dim=2).mean(dim=1).sum()
 
     pull = (weights / len(grid)).expand(2, len(grid), 3)
-    slope = shape.boxes(every, width).slope(draws, pull)
+    slope = shape.boxes(every, width).slope(pull.sum(dim=1), (pull * draws).sum(dim=1))
     for place in width.nonzero().tolist():
         moved = torch.zeros_like(width)
         moved[tuple(place)] = 0.01

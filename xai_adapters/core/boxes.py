@@ -88,17 +88,16 @@ class Boxes:
         """Points (a, m, ...) of the boxes, at draws (m, ...) or (a, m, ...) from [0, 1]."""
         return torch.lerp(self.lower[:, None], self.upper[:, None], draws)
 
-    def slope(self, draws: Tensor, pull: Tensor) -> Tensor:
+    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
         """The derivative (a, s, ...) with respect to the widths of sum_m pull_m * point_m.
 
         An end that has come to the data's range moves no more.
 
         Args:
-            draws: (m, ...) or (a, m, ...) that the points were made of.
-            pull: (a, m, ...) slopes with respect to the points.
+            pull: (a, ...) slopes with respect to the points, summed over these.
+            moment: (a, ...) the same, each times the draw that its point was made of.
         """
-        up = (pull * draws).sum(dim=1)
-        down = up - pull.sum(dim=1)
+        down, up = moment - pull, moment
         if self.least is not None and self.most is not None:
             down = down * (self._free_lower > self.least)
             up = up * (self._free_upper < self.most)
@@ -156,9 +155,9 @@ class DirectedBoxes(Boxes):
         # Not one fused operation, whose rounding could lead beyond the ends.
         return self.x[:, None] + self.reach[:, None] * draws
 
-    def slope(self, draws: Tensor, pull: Tensor) -> Tensor:
+    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
         """The share of the way that each point has gone, summed."""
-        return ((pull * draws).sum(dim=1) * self._way)[:, None]
+        return (moment * self._way)[:, None]
 
     def corner(self, pull: Tensor, draws: Tensor) -> Tensor:
         """As of any box, counted from x towards the baseline."""
@@ -189,9 +188,9 @@ class MaskedBoxes(DirectedBoxes):
         masks = (draws > 1 - self.width).to(self.x.dtype)
         return self.x[:, None] + masks * self._way[:, None]
 
-    def slope(self, draws: Tensor, pull: Tensor) -> Tensor:
+    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
         """Of the relaxation: all of the way, whatever was drawn."""
-        return (pull.sum(dim=1) * self._way)[:, None]
+        return (pull * self._way)[:, None]
 
     @property
     def _farthest(self) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from xai_adapters.core.boxes import Boxes
+from xai_adapters.core.chosen_points import ChosenPoints
 from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.errors import InvalidInputError
 
@@ -52,6 +53,22 @@ class Estimate:
     def violation_rate(self) -> Tensor:
         """(a,) share of the draws with another class."""
         return self.n_violations / self.n_draws
+
+
+class _Look(NamedTuple):
+    """What was seen of points.
+
+    Attributes:
+        excess: (k,) their hinges.
+        at: (k,) the numbers of those that were looked at; None for all.
+        pull: (k, ...) the gradients of the hinges; None where none was asked for.
+        lost: (k,) where a gradient was not finite, and is 0; None where all were.
+    """
+
+    excess: Tensor
+    at: Tensor | None = None
+    pull: Tensor | None = None
+    lost: Tensor | None = None
 
 
 class ExpectedHinge:
@@ -171,36 +188,36 @@ class ExpectedHinge:
             owner = these.rows.repeat_interleave(placed.shape[1])
             rival = None if rivals is None else rivals[block, some].flatten()
             look = self._look if slope is None else self._look_and_pull
-            found, pull, lost = look(points, owner, rival)
-            if found is None:
+            excess, at, pull, lost = look(points, owner, rival)
+            if len(excess) == 0:
                 continue
             is_flat = False
-            excess = found.to(dtype).view(placed.shape[:2])
+            chosen = ChosenPoints(placed.shape[0], placed.shape[1], at)
+            excess = excess.to(dtype)
             undefined = excess.isnan()
             if not self._may_look_first or undefined.any():
-                self.undefined[these.rows] |= undefined.any(dim=1)
+                self.undefined[these.rows] |= chosen.sums(undefined.to(dtype)) > 0
                 excess = excess.nan_to_num(1.0)
             violates = excess > 0
-            counts = violates * weight[block, some]
-            hinge[block].add_((excess * counts).sum(dim=1))
-            violations[block].add_(violates.sum(dim=1))
+            counts = violates * chosen.of_each(weight[block, some])
+            hinge[block].add_(chosen.sums(excess * counts))
+            violations[block].add_(chosen.sums(violates.to(dtype)))
             if slope is None or pull is None:
                 continue
-            pull = pull.to(dtype).view(placed.shape)
+            pull = pull.to(dtype)
             if lost is not None:
-                lost = lost.view(violates.shape)
                 needed = lost & violates if rivals is None else lost
-                self.unsloped[these.rows] |= needed.any(dim=1)
-            counted = pull * _like(counts, pull)
-            slope[block].add_(these.slope(u, counted))
+                self.unsloped[these.rows] |= chosen.sums(needed.to(dtype)) > 0
+            counted = pull * counts.view(-1, *(1,) * (pull.ndim - 1))
+            moment = counted * (chosen.of(u) if shared else chosen.of_each(u))
+            slope[block].add_(these.slope(chosen.sums(counted), chosen.sums(moment)))
             if pulls is not None and part is not None:
-                pulls[block].index_add_(1, part[some], counted)
+                chosen.add(counted, part[some], pulls[block])
             if rivals is not None:
-                draws[block, some] = these.corner(pull, u)
+                draws[block, some] = these.corner(pull.view(placed.shape), u)
         if slope is not None and self._may_look_first:
-            self._looks_first = is_flat or violations.sum().item() < _FEW * n_draws * len(
-                boxes.rows
-            )
+            n_points = n_draws * len(boxes.rows)
+            self._looks_first = is_flat or violations.sum().item() < _FEW * n_points
         return Estimate(hinge, violations, n_draws)
 
     def _blocks(self, n_rows: int, n_draws: int) -> list[tuple[slice, slice]]:
@@ -216,48 +233,34 @@ class ExpectedHinge:
             )
         )
 
-    def _look(
-        self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor, None, None]:
-        """The hinge (m,) at points (m, ...) of the rows `owner` (m,)."""
+    def _look(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> _Look:
+        """The hinge at points (m, ...) of the rows `owner` (m,)."""
         with torch.no_grad():
-            return self._excess(points, owner, rival), None, None
+            return _Look(self._excess(points, owner, rival))
 
-    def _look_and_pull(
-        self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The hinge (m,), its gradient (m, ...), and where (m,) that was not finite; it is 0 there.
+    def _look_and_pull(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> _Look:
+        """The hinge and its gradient; of points that lose their class alone, if that is cheaper.
 
-        Where the class is kept the hinge is flat and there may be no need to go back. None of them
-        where it is seen that all points keep theirs.
+        Where the class is kept the hinge is flat and there may be no need to go back.
         """
         if rival is not None or not self._looks_first or points.numel() < _SMALL:
             return self._both_ways(points, owner, rival)
         with torch.no_grad():
-            some = (~self.decision.keeps(points, owner)).nonzero()[:, 0]
-        if len(some) == 0:
-            return None, None, None
-        pull, lost = torch.zeros_like(points), None
-        found, pull[some], lost_some = self._both_ways(points[some], owner[some], None)
-        excess = found.new_zeros(len(points))
-        excess[some] = found
-        if lost_some is not None:
-            lost = torch.zeros_like(excess, dtype=torch.bool)
-            lost[some] = lost_some
-        return excess, pull, lost
+            at = (~self.decision.keeps(points, owner)).nonzero()[:, 0]
+        if len(at) == 0:
+            return _Look(points.new_empty(0), at)
+        return self._both_ways(points[at], owner[at], None)._replace(at=at)
 
-    def _both_ways(
-        self, points: Tensor, owner: Tensor, rival: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _both_ways(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> _Look:
         with torch.enable_grad():
             points = points.requires_grad_()
             excess = self._excess(points, owner, rival)
         slope = input_slope(excess, points, "the search for a box follows; FIMAP needs none")
         if self._may_look_first and math.isfinite(slope.sum()):
-            return excess.detach(), slope, None
+            return _Look(excess.detach(), pull=slope)
         lost = ~slope.isfinite().flatten(1).all(dim=1)
         # One bad number must not spoil the widths of all later steps.
-        return excess.detach(), slope.nan_to_num_(0, 0, 0), lost
+        return _Look(excess.detach(), pull=slope.nan_to_num_(0, 0, 0), lost=lost)
 
     def _excess(self, points: Tensor, owner: Tensor, rival: Tensor | None) -> Tensor:
         """The hinge (m,), or the lead of a rival (m,), negative where the class is kept."""
@@ -279,8 +282,3 @@ def _slices(n: int, at_most: int) -> list[slice]:
     """Slices of n, as equal as can be."""
     size = math.ceil(n / math.ceil(n / at_most)) if n else 1
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
-def _like(values: Tensor, other: Tensor) -> Tensor:
-    """Values (a, m) with dimensions of size 1 behind, as many as `other` has."""
-    return values.view(*values.shape, *(1,) * (other.ndim - values.ndim))

@@ -84,7 +84,6 @@ class _FadedBoxes(Boxes):
         """Points (a, m, ...) on the way to the ends `draws` (a, m, ...)."""
         return torch.lerp(self.x[:, None], draws, self.width / self._largest)
 
-    def slope(self, draws: Tensor, pull: Tensor) -> Tensor:
+    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
         """The whole of each way, per unit of the largest width, summed."""
-        way = draws - self.x[:, None]
-        return (pull * way).sum(dim=1, keepdim=True) / self._largest
+        return (moment - pull * self.x)[:, None] / self._largest
