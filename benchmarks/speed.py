@@ -10,8 +10,8 @@ tilted and uniform draws, most of which only go forth on a processor, and for ad
 which all go both ways and for which no bound is set; and the ratio of the most memory that either
 holds. Times
 are the processor's, which a busy machine disturbs less than the clock on the wall. The second form
-compares what the authors' settings and the default ones reach on a task's images. Either exits
-with 1 where a bound is not kept.
+compares what the authors' settings and the default ones reach on a task's images, with four seeds.
+Either exits with 1 where a bound is not kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from xai_adapters import Box, InvariantBox
+from xai_adapters import InvariantBox
 from xai_adapters.benchmark.datasets import data_file
 from xai_adapters.benchmark.image_networks import CifarResNet
 from xai_adapters.benchmark.networks import SmallConvNet, SqueezeNet
@@ -49,6 +49,7 @@ AUTHORS = {
 MEMORY_BOUND = 1.15
 # Of the time a row takes with the authors' settings.
 SHARE_BOUND = 1 / 3
+N_TURNS, N_SEEDS = 3, 4
 
 
 # Of glibc's mallopt: from which size on memory is the system's own, and is handed back to it.
@@ -205,29 +206,46 @@ def cost(names: list[str], steps: int) -> bool:
 def reach(name: str, n_rows: int) -> bool:
     """What the authors' settings and the default ones reach."""
     task = load_task(name, limit=n_rows)
-    shown = Table("settings", "steps", "objective", "violation rate", "mean width", "s/row")
-    found: dict[str, Box] = {}
-    taken: list[float] = []
-    for label, settings in (("the authors'", AUTHORS), ("default", {})):
-        start = time.process_time()
-        InvariantBox(**settings).solve(task.model, task.rows)
-        taken.append((time.process_time() - start) / n_rows)
-        # The same boxes, looked at more closely.
-        box = InvariantBox(n_check_draws=2000, **settings).solve(task.model, task.rows)
-        found[label] = box
+    shown = Table("settings", "steps", "objective", "violation rate", "s/row")
+    choices = {"the authors'": AUTHORS, "default": {}}
+    times: dict[str, list[float]] = {label: [] for label in choices}
+    # In turns, as a machine may be slower for minutes.
+    for _ in range(N_TURNS):
+        for label, settings in choices.items():
+            start = time.process_time()
+            InvariantBox(**settings).solve(task.model, task.rows)
+            times[label].append((time.process_time() - start) / n_rows)
+    # The same boxes, looked at more closely, and with other random numbers.
+    found = {
+        label: [
+            InvariantBox(n_check_draws=2000, seed=seed, **settings).solve(task.model, task.rows)
+            for seed in range(N_SEEDS)
+        ]
+        for label, settings in choices.items()
+    }
+    mean = {
+        label: {
+            what: torch.stack([getattr(box, what) for box in boxes]).double().mean(dim=0)
+            for what in ("objective", "violation_rate", "n_steps")
+        }
+        for label, boxes in found.items()
+    }
+    for label, of in mean.items():
         shown.add_row(
-            label, str(int(box.n_steps.max())), f"{box.objective.mean():.4f}",
-            f"{box.violation_rate.mean():.4f}", f"{box.width.mean():.4f}", f"{taken[-1]:.3f}",
+            label, f"{of['n_steps'].max():.0f}", f"{of['objective'].mean():.4f}",
+            f"{of['violation_rate'].mean():.4f}", f"{np.median(times[label]):.3f}",
         )  # fmt: skip
-    Console().print(f"{task.description}, {n_rows} images")
+    Console().print(f"{task.description}, {n_rows} images, {N_SEEDS} seeds")
     Console().print(shown)
-    more = (found["default"].objective - found["the authors'"].objective).double().numpy()
+    authors, default = mean.values()
+    more = (default["objective"] - authors["objective"]).numpy()
     low, high = bootstrap_interval(more)
     print(f"the default objective is higher by {more.mean():.4f} ({low:.4f} to {high:.4f})")
-    print(f"it takes {taken[1] / taken[0]:.2f} of the time")
-    rates = [found[label].violation_rate.mean() for label in ("default", "the authors'")]
-    is_as_good = bool(high >= 0 and rates[0] <= rates[1] + 1e-3)
-    return is_as_good and taken[1] <= SHARE_BOUND * taken[0]
+    shares = np.divide(times["default"], times["the authors'"])
+    print(f"it takes {np.median(shares):.2f} of the time ({min(shares):.2f} to {max(shares):.2f})")
+    violates = [of["violation_rate"].mean() for of in (default, authors)]
+    is_as_good = bool(high >= 0 and violates[0] <= violates[1] + 1e-3)
+    return is_as_good and float(np.median(shares)) <= SHARE_BOUND
 
 
 def main() -> int:

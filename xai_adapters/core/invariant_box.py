@@ -86,7 +86,7 @@ class InvariantBox:
 
     The defaults reach about the objective of the authors' settings, `draws="uniform"`,
     `optimizer="adam"`, `step_size=0.01`, `schedule="constant"`, `n_steps=500`, `n_draws=32`,
-    `tolerance=0`, in 112 steps: what limits the search is the noise of the few draws that leave
+    `tolerance=0`, in 150 steps: what limits the search is the noise of the few draws that leave
     the class, of which tilted draws have many times more.
 
     Rows are solved together but do not influence each other: they share one draw of numbers in

@@ -113,13 +113,13 @@ class TiltedDraws:
         if self._n_since == _STEPS_A_TURN:
             self._leaning, self._n_since = self._turned(boxes), 0
         self._n_since += 1
-        tilt, growth, shift = self._leaning
+        tilt, shift = self._leaning
         n_rounds = math.ceil(self._n / len(self._round))
         shared = tilt.new_empty(n_rounds, len(self._round), tilt.shape[2])
         shared.uniform_(generator=self._generator)
         # The inverse of the distribution function of each draw's part.
-        draws = (shared * growth.index_select(1, self._round)[:, None]).log1p_()
-        draws = draws.div_(tilt.index_select(1, self._round)[:, None]).clamp_(0, 1)
+        of_draws = tilt.index_select(1, self._round)[:, None]
+        draws = (shared * of_draws.expm1()).log1p_().div_(of_draws).clamp_(0, 1)
         draws = draws.flatten(1, 2)[:, : self._n]
         # The density of each part at each draw.
         density = torch.baddbmm(shift, tilt, draws.mT).exp_()
@@ -132,10 +132,10 @@ class TiltedDraws:
         self._leaning = tuple(of[kept] for of in self._leaning)
 
     def _turned(self, boxes: Boxes) -> tuple[Tensor, ...]:
-        """The tilt a (a, p, d) of each part, towards what was found; exp(a) - 1; its density at 0.
+        """The tilt (a, p, d) of each part, towards what was found, and its density at 0 (a, p, 1).
 
-        Lengths are of draws, not in features' units. The density is a logarithm (a, p, 1), and
-        counts the part's draws.
+        Lengths are of draws, not in features' units. The density is a logarithm, and counts the
+        part's draws.
         """
         reach = boxes.reach.flatten(1)[:, None]
         length = (self._found * reach).norm(dim=3, keepdim=True)
@@ -147,10 +147,9 @@ class TiltedDraws:
         # The standard deviation of one u_i is 1 / sqrt(12).
         tilt = normalize(slopes * reach, dim=2).mul_(_LEAN * 12**0.5).clamp_(-_MOST, _MOST)
         tilt = tilt.where(tilt.abs() > _LEAST, _LEAST)
-        growth = tilt.expm1()
         # Of many features the logarithms add up, in 64 bits.
-        norm = (growth / tilt).log_().sum(dim=2, keepdim=True, dtype=torch.float64)
-        return tilt, growth, (self._log_share - norm).to(tilt.dtype)
+        norm = (tilt.expm1() / tilt).log_().sum(dim=2, keepdim=True, dtype=torch.float64)
+        return tilt, (self._log_share - norm).to(tilt.dtype)
 
 
 def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> Tensor:
