@@ -8,10 +8,9 @@ backward pass of the same model, with the gradient with respect to its input, on
 blocks of the same size. It prints the median of the ratio, with its 95 % bootstrap interval, for
 tilted and uniform draws, most of which only go forth on a processor, and for adversarial ones,
 which all go both ways and for which no bound is set; and the ratio of the most memory that either
-holds. Times
-are the processor's, which a busy machine disturbs less than the clock on the wall. The second form
-compares what the authors' settings and the default ones reach on a task's images, with four seeds.
-Either exits with 1 where a bound is not kept.
+holds. The second form compares what the authors' settings and the default ones reach on a task's
+images, with four seeds. Either exits with 1 where a bound is not kept. Times are the processor's,
+which a busy machine disturbs less than the clock on the wall.
 """
 
 from __future__ import annotations
@@ -171,7 +170,7 @@ def keep_freed_memory() -> None:
     """Let glibc keep what is freed for what comes next.
 
     It hands memory back after some passes and not after others, and the page faults of taking it
-    again are up to a third of a small model's pass: in favour of a search, which needs less.
+    again are a fifth of a small model's pass or more: in favour of a search, which needs less.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     mallopt = getattr(libc, "mallopt", None)
@@ -182,7 +181,6 @@ def keep_freed_memory() -> None:
 
 def cost(names: list[str], steps: int) -> bool:
     """Time and memory of a step beside the bare passes."""
-    keep_freed_memory()
     shown = Table("model", "points", "draws", "time", "95 %", "bound", "memory")
     kept = True
     for name in names:
@@ -257,6 +255,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=40, help="images for --reach")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    keep_freed_memory()
     if options.reach:
         return int(not reach(options.reach, options.rows))
     return int(not cost(options.models.split(","), options.steps))
