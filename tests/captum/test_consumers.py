@@ -26,7 +26,7 @@ MIP = MaximalInvariantPerturbation
 both = pytest.mark.parametrize("kind", BOTH)
 INPUTS = normal(7, 3, seed=1)
 # Of a sensitivity: each row is explained in a batch of ten times as many, whose products of
-# matrices are rounded otherwise, and a search of a hundred steps makes more of it.
+# matrices are rounded otherwise, and a search makes more of it.
 ROUNDING = 1e-3
 
 
