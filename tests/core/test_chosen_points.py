@@ -36,3 +36,6 @@ def test_sums_over_some_points_are_those_over_all_with_zeros_for_the_others(
     for (row, part), value in wanted.items():
         assert torch.allclose(total[row, part], torch.as_tensor(value).double().expand(SHAPE))
     assert torch.allclose(sums, total.sum(dim=1) - 3)
+    zeros = torch.zeros(N_ROWS * N_DRAWS, *SHAPE, dtype=torch.float64)
+    zeros[at] = values
+    assert torch.equal(sums, ChosenPoints(N_ROWS, N_DRAWS).sums(zeros))

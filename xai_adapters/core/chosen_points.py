@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -17,7 +18,6 @@ class ChosenPoints:
         at: (k,) numbers of the points, those of a box behind those of the one before; None for all.
 
     Example:
-        >>> import torch
         >>> chosen = ChosenPoints(2, 3, torch.tensor([0, 4, 5]))
         >>> chosen.of(torch.tensor([1.0, 2.0, 3.0])).tolist()
         [1.0, 2.0, 3.0]
@@ -27,8 +27,8 @@ class ChosenPoints:
 
     def __init__(self, n_rows: int, n_draws: int, at: Tensor | None = None) -> None:
         self._shape, self._at = (n_rows, n_draws), at
-        if at is not None:
-            self._row, self._draw = at // n_draws, at % n_draws
+        every = torch.arange(n_rows * n_draws) if at is None else at
+        self._row, self._draw = every // n_draws, every % n_draws
 
     def of(self, values: Tensor) -> Tensor:
         """The points' (k, ...) of values that draws (m, ...) have, the same for all boxes."""
@@ -42,8 +42,12 @@ class ChosenPoints:
         return values if self._at is None else values[self._at]
 
     def sums(self, values: Tensor) -> Tensor:
-        """Sums (b, ...) of the points' values (k, ...) over those of each box."""
-        if self._at is None:
+        """Sums (b, ...) of the points' values (k, ...) over those of each box.
+
+        On a processor they are added one after the other, so that of those over all, with zeros for
+        some, each digit is that of those over the others.
+        """
+        if self._at is None and values.device.type != "cpu":
             return values.view(*self._shape, *values.shape[1:]).sum(dim=1)
         total: Tensor = values.new_zeros(self._shape[0], *values.shape[1:])
         total.index_add_(0, self._row, values)
