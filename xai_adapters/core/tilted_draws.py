@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn.functional import normalize
 
+from xai_adapters.core.box_draws import uniform_numbers
 from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision, input_slope
 from xai_adapters.core.expected_hinge import Estimate, ExpectedHinge
@@ -72,7 +73,7 @@ class TiltedDraws:
         decision, rows, x = hinge.decision, largest.rows, largest.x
         rivals = decision.rivals(rows, _MOST_CLASSES)
         self._n, self._hinge = n, hinge
-        self._generator = Generator(x.device).manual_seed(seed)
+        self._uniform = uniform_numbers(x, seed)
         n_rivals = rivals.shape[1]
         one_round = [0, *(1 + m % n_rivals for m in range(_TILTED))]
         self._round = torch.tensor(one_round, device=x.device)
@@ -83,8 +84,8 @@ class TiltedDraws:
         memory = x.new_tensor((_MEMORY, 1 - _MEMORY)).repeat(n_rivals + 1, 1)
         memory[0] = 0
         self._memory = memory.T[:, None, :, None]
-        beside = x.new_empty(1, *x.shape[1:]).uniform_(generator=self._generator)
-        near = torch.lerp(x, largest.points(beside)[:, 0], _NEAR).to(decision.x.dtype)
+        beside = largest.points(self._uniform(1, *x.shape[1:]))[:, 0]
+        near = torch.lerp(x, beside, _NEAR).to(decision.x.dtype)
         blocks = torch.arange(len(rows), device=x.device).split(decision.batch_size or len(rows))
         for block in blocks if len(rows) else ():
             for part, rival in enumerate(rivals[block].unbind(dim=1), start=1):
@@ -115,8 +116,7 @@ class TiltedDraws:
         self._n_since += 1
         tilt, shift = self._leaning
         n_rounds = math.ceil(self._n / len(self._round))
-        shared = tilt.new_empty(n_rounds, len(self._round), tilt.shape[2])
-        shared.uniform_(generator=self._generator)
+        shared = self._uniform(n_rounds, len(self._round), tilt.shape[2])
         # The inverse of the distribution function of each draw's part.
         of_draws = tilt.index_select(1, self._round)[:, None]
         draws = (shared * of_draws.expm1()).log1p_().div_(of_draws).clamp_(0, 1)
