@@ -26,6 +26,8 @@ def test_sums_over_some_points_are_those_over_all_with_zeros_for_the_others(
         for size in ((N_DRAWS,), (N_ROWS, N_DRAWS))
     )
     values = chosen.of(of_draws) * chosen.of_each(of_points)
+    of_rows = of_points[:, 0]
+    assert torch.equal(chosen.of_rows(of_rows), of_rows[[number // N_DRAWS for number in at]])
     total = torch.ones(N_ROWS, 3, *SHAPE, dtype=torch.float64)
     chosen.add(values, torch.tensor(parts), total)
     sums = chosen.sums(values)

@@ -73,6 +73,50 @@ def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_
             assert slope[row, 0].tolist() == pytest.approx(gradient.tolist(), abs=1e-12)
 
 
+def plain_smoothed(row, slopes, offset, width, draws, amount):
+    """The slope of the mean hinge of a linear lead, draws smoothed by counting on a fine grid."""
+    total, grid = [0.0] * len(row), torch.linspace(0, 1, 20_001, dtype=torch.float64)
+    for u in draws:
+        point = [row[i] + (2 * u[i] - 1) * width[i] for i in range(len(row))]
+        lead = sum(slopes[i] * point[i] for i in range(len(row))) + offset
+        for i in range(len(row)) if lead > 0 else ():
+            others = lead - slopes[i] * 2 * width[i] * u[i]
+            mean = grid[others + slopes[i] * 2 * width[i] * grid > 0].mean()
+            smoothed = u[i] + amount * (mean - u[i])
+            total[i] = total[i] + float(slopes[i] * (2 * smoothed - 1)) / len(draws)
+    return total
+
+
+@given(
+    matrices(2, N_FEATURES),
+    matrices(1, N_FEATURES),
+    st.floats(-0.5, 0.5),
+    matrices(2, N_FEATURES),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.integers(0, 9),
+)
+def test_smoothed_slopes_are_means_over_draws_that_violate_as_well(
+    rows, slopes, offset, width, amount, seed
+):
+    slopes, width = slopes[0], width.abs() / 2
+    decision = Decision(
+        lambda x: torch.stack((0 * x[:, 0], x @ slopes + offset), dim=1),
+        rows,
+        torch.tensor([0, 0]),
+        output="logits",
+    )
+    hinge = ExpectedHinge(decision, on="logits")
+    draws = torch.empty(N_DRAWS, N_FEATURES, dtype=torch.float64)
+    draws.uniform_(generator=Generator().manual_seed(seed))
+    boxes = Boxes(torch.arange(2), rows, width[:, None])
+    for _ in range(2):
+        slope = torch.empty_like(boxes.width)
+        hinge.estimate(boxes, draws, slope, smoothing=amount)
+        for row in range(2):
+            wanted = plain_smoothed(rows[row], slopes, offset, width[row], draws, amount)
+            assert slope[row, 0].tolist() == pytest.approx(wanted, abs=5e-3)
+
+
 @given(problems())
 def test_summed_over_classes_the_hinge_of_probabilities_is_at_most_1(problem):
     model, rows, target, width, draws = problem

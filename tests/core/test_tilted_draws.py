@@ -94,7 +94,7 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
     draw = TiltedDraws(hinge, boxes, 64, seed=0)
     hinges, slopes = [], []
     for _ in range(400):
-        hinges.append(draw.look(boxes, slope).hinge.clone())
+        hinges.append(draw.look(boxes, slope, done=1.0).hinge.clone())
         slopes.append(slope.clone())
     uniform = box_draws("uniform", 200_000, rows, 3)()
     wanted = hinge.estimate(boxes, uniform, slope)
@@ -114,10 +114,39 @@ def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
     for name in ("uniform", "tilted"):
         sampler, slopes = box_sampler(name, ExpectedHinge(decision), boxes, 32, seed=0), []
         for _ in range(200):
-            sampler.look(boxes, slope)
+            sampler.look(boxes, slope, done=1.0)
             slopes.append(slope.clone())
         spread[name] = torch.stack(slopes).var(dim=0).mean().item()
     assert spread["tilted"] < spread["uniform"] / 3
+
+
+@pytest.mark.parametrize("shape", ["symmetric", "asymmetric", "directed"])
+def test_smoothed_slopes_of_a_linear_hinge_have_the_same_mean_with_less_noise(shape):
+    generator = Generator().manual_seed(0)
+    slopes, x = torch.randn(40, generator=generator), torch.zeros(1, 40)
+    decision = Decision(
+        lambda x: torch.stack((0 * x[:, 0] + 6, x @ slopes), dim=1), x, output="logits"
+    )
+    of = box_shape(shape, x, None, slopes.sign() if shape == "directed" else None)
+    width = torch.full((1, of.n_sides, 40), 0.3 if shape == "directed" else 1.0)
+    boxes = of.boxes(torch.arange(1), width)
+    means, spreads = [], []
+    for done in (1.0, 0.0):
+        draw = TiltedDraws(ExpectedHinge(decision, on="logits"), boxes, 64, seed=0)
+        seen = []
+        for _ in range(1000):
+            slope = torch.empty_like(width)
+            draw.look(boxes, slope, done)
+            seen.append(slope)
+        seen = torch.stack(seen)
+        means.append(seen.mean(dim=0))
+        spreads.append(seen.std(dim=0))
+    error = 5 * (spreads[0] ** 2 + spreads[1] ** 2).sqrt() / 1000**0.5
+    assert (means[0] > 3 * error).any()
+    assert ((means[0] - means[1]).abs() < error).all()
+    # Where points go one way from x alone, draws have no sign that is chance.
+    if shape != "directed":
+        assert spreads[1].square().mean() < 0.95 * spreads[0].square().mean()
 
 
 @pytest.mark.parametrize("rise", [0.0, 0.1])
@@ -130,7 +159,7 @@ def test_they_turn_towards_what_left_the_class(rise):
     boxes = boxes_at_0(torch.ones(1, 1, 2))
     before = draw.draw(boxes)[0][0, draw.part == 1].mean(dim=0)
     for _ in range(40):
-        draw.look(boxes, torch.empty_like(boxes.width))
+        draw.look(boxes, torch.empty_like(boxes.width), done=0.0)
     after = draw.draw(boxes)[0][0, draw.part == 1].mean(dim=0)
     assert before[1] == pytest.approx(0.5, abs=0.25)
     assert after[1] > 0.75

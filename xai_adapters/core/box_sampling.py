@@ -16,12 +16,13 @@ from xai_adapters.core.tilted_draws import TiltedDraws
 class Sampler(Protocol):
     """Looks at the boxes of the rows that still search, in every step at new points."""
 
-    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor, done: float) -> Estimate:
         """Estimate the hinge.
 
         Args:
             boxes: of these rows.
             slope: (a, s, ...) overwritten by its derivative with respect to their widths.
+            done: the share of the search's steps that were taken, in [0, 1).
         """
 
     def keep(self, kept: Tensor) -> None:
@@ -36,7 +37,7 @@ class SharedDraws:
     ) -> None:
         self._hinge, self._draw = hinge, box_draws(name, n, largest.x, seed)
 
-    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor, done: float) -> Estimate:
         """Estimate the hinge at new draws."""
         return self._hinge.estimate(boxes, self._draw(), slope)
 
@@ -53,7 +54,7 @@ class AttackedCorners:
         self._hinge = hinge
         self._weight, self._rivals = hinge.attacks(largest.rows, n)
 
-    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor, done: float) -> Estimate:
         """Estimate the hinge at the corners, and move them on."""
         return self._hinge.estimate(
             boxes, self._corners, slope, weight=self._weight, rivals=self._rivals

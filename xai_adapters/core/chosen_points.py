@@ -41,6 +41,12 @@ class ChosenPoints:
         values = values.flatten(0, 1)
         return values if self._at is None else values[self._at]
 
+    def of_rows(self, values: Tensor) -> Tensor:
+        """The points' (k, ...) of values that boxes (b, ...) have, the same for all draws."""
+        if self._at is None:
+            return values[:, None].expand(*self._shape, *values.shape[1:]).flatten(0, 1)
+        return values[self._row]
+
     def sums(self, values: Tensor) -> Tensor:
         """Sums (b, ...) of the points' values (k, ...) over those of each box.
 

@@ -151,6 +151,7 @@ class ExpectedHinge:
         pulls: Tensor | None = None,
         part: Tensor | None = None,
         rivals: Tensor | None = None,
+        smoothing: float = 0.0,
     ) -> Estimate:
         """Estimate the hinge, and on the way its derivative.
 
@@ -165,6 +166,12 @@ class ExpectedHinge:
             part: (M,) the part that each draw is of, from 0 to p - 1.
             rivals: (a, M), as `attacks` gives: `draws` are corners of each row's box, each looks at
                 its own class alone, and is overwritten by the corner that its slope points to.
+            smoothing: by how much, from 0 to 1, each feature of a draw gives way to its mean over
+                the draws that would violate as well, had this feature alone been drawn anew, where
+                the hinge is taken to go on along its slope (conditional Monte Carlo; Asmussen and
+                Glynn, "Stochastic Simulation", 2007, V.4). With uniform `draws`, or others that
+                `weight` makes uniform, the derivative of a hinge that is linear where it is
+                positive keeps its mean, with a fraction of its noise.
 
         Raises:
             PredictorError: if a slope is wanted of a model that has no gradient, or the model does
@@ -209,7 +216,11 @@ class ExpectedHinge:
                 needed = lost & violates if rivals is None else lost
                 self.unsloped[these.rows] |= chosen.sums(needed.to(dtype)) > 0
             counted = pull * counts.view(-1, *(1,) * (pull.ndim - 1))
-            moment = counted * (chosen.of(u) if shared else chosen.of_each(u))
+            shares = chosen.of(u) if shared else chosen.of_each(u)
+            if smoothing:
+                rise = pull * chosen.of_rows(these.reach)
+                shares = torch.lerp(shares, _conditional_mean(shares, excess, rise), smoothing)
+            moment = counted * shares
             slope[block].add_(these.slope(chosen.sums(counted), chosen.sums(moment)))
             if pulls is not None and part is not None:
                 chosen.add(counted, part[some], pulls[block])
@@ -276,6 +287,21 @@ class ExpectedHinge:
         if self._over_classes == "max":
             return excess.amax(dim=1)
         return excess.sum(dim=1) if self._over_classes == "sum" else excess.mean(dim=1)
+
+
+def _conditional_mean(draws: Tensor, excess: Tensor, rise: Tensor) -> Tensor:
+    """What each feature of draws is on average, given the others and that the hinge is positive.
+
+    Args:
+        draws: (k, ...) in [0, 1].
+        excess: (k,) the hinge there.
+        rise: (k, ...) its slopes with respect to the draws, along which it is taken to go on.
+    """
+    excess = excess.view(-1, *(1,) * (rise.ndim - 1))
+    # From a draw to where the hinge becomes 0; far beyond the ends where it does not rise.
+    way = excess / rise.abs().clamp_(min=torch.finfo(rise.dtype).tiny)
+    above, below = (draws - way).clamp_(min=0).add_(1), (draws + way).clamp_(max=1)
+    return torch.where(rise > 0, above, below).div_(2)
 
 
 def _slices(n: int, at_most: int) -> list[slice]:

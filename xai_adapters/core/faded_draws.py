@@ -50,7 +50,7 @@ class FadedDraws:
         self._hinge, self._largest, self._n = hinge, largest, n
         self._uniform = uniform_numbers(largest.x, seed)
 
-    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
+    def look(self, boxes: Boxes, slope: Tensor, done: float) -> Estimate:
         """Estimate the hinge at new draws."""
         return self._hinge.estimate(self.seen(boxes), self.draw(), slope)
 

@@ -52,7 +52,7 @@ class LeanRMSprop:
         values.addcdiv_(gradient, square.sqrt().add_(self._eps), value=-group["lr"])
 
 
-# RMSProp takes its mean over the last thirty steps or so: of torch's hundred, 150 hold one.
+# RMSProp takes its mean over the last thirty steps or so: of torch's hundred, a search holds one.
 _OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adam": torch.optim.Adam,
     "rmsprop": partial(LeanRMSprop, alpha=0.97),

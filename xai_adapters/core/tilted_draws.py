@@ -99,11 +99,21 @@ class TiltedDraws:
         pulls = self._found[1]
         return pulls.view(*pulls.shape[:2], *self._hinge.decision.x.shape[1:])
 
-    def look(self, boxes: Boxes, slope: Tensor) -> Estimate:
-        """Estimate the hinge of boxes and its derivative by widths (a, s, ...), the `slope`."""
+    def look(self, boxes: Boxes, slope: Tensor, done: float) -> Estimate:
+        """Estimate the hinge of boxes and its derivative by widths (a, s, ...), the `slope`.
+
+        The derivative is smoothed, and at the end of a search, `done` = 1, no more: its noise slows
+        the first steps most, and where they end depends on its mean.
+        """
         draws, weight = self.draw(boxes)
         return self._hinge.estimate(
-            boxes, draws, slope, weight=weight, pulls=self.pulls, part=self.part
+            boxes,
+            draws,
+            slope,
+            weight=weight,
+            pulls=self.pulls,
+            part=self.part,
+            smoothing=1 - done,
         )
 
     def draw(self, boxes: Boxes) -> tuple[Tensor, Tensor]:
