@@ -170,9 +170,9 @@ def test_boxes_are_those_of_algorithm_1_written_plainly(
 
 
 def test_the_plain_comparison_meets_rows_that_stop_at_different_steps():
-    box = InvariantBox(n_steps=200, tolerance=0.01, patience=10, step_size=0.05).solve(
-        linear_model, LINEAR_ROWS
-    )
+    box = InvariantBox(
+        n_steps=200, tolerance=0.01, patience=10, step_size=0.05, draws="uniform"
+    ).solve(linear_model, LINEAR_ROWS)
     assert len(set(box.n_steps.tolist())) > 1
     assert box.converged.any()
 
