@@ -171,7 +171,7 @@ class ExpectedHinge:
                 the hinge is taken to go on along its slope (conditional Monte Carlo; Asmussen and
                 Glynn, "Stochastic Simulation", 2007, V.4). With uniform `draws`, or others that
                 `weight` makes uniform, the derivative of a hinge that is linear where it is
-                positive keeps its mean, with a fraction of its noise.
+                positive keeps its mean, around symmetric boxes with a fraction of its noise.
 
         Raises:
             PredictorError: if a slope is wanted of a model that has no gradient, or the model does
