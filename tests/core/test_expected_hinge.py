@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from small_matrices import matrices
 from torch import Generator
 
+from xai_adapters.core.box_shapes import box_shape
 from xai_adapters.core.boxes import Boxes
 from xai_adapters.core.decision import Decision
 from xai_adapters.core.expected_hinge import ExpectedHinge
@@ -74,16 +75,19 @@ def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_
 
 
 def plain_smoothed(row, slopes, offset, width, draws, amount):
-    """The slope of the mean hinge of a linear lead, draws smoothed by counting on a fine grid."""
-    total, grid = [0.0] * len(row), torch.linspace(0, 1, 20_001, dtype=torch.float64)
-    for u in draws:
-        point = [row[i] + (2 * u[i] - 1) * width[i] for i in range(len(row))]
-        lead = sum(slopes[i] * point[i] for i in range(len(row))) + offset
-        for i in range(len(row)) if lead > 0 else ():
-            others = lead - slopes[i] * 2 * width[i] * u[i]
-            mean = grid[others + slopes[i] * 2 * width[i] * grid > 0].mean()
-            smoothed = u[i] + amount * (mean - u[i])
-            total[i] = total[i] + float(slopes[i] * (2 * smoothed - 1)) / len(draws)
+    """The slope of the mean hinge of a linear lead, each draw moved towards its projection."""
+    total, features = [0.0] * len(row), range(len(row))
+    for u in draws.tolist():
+        lead = sum(slopes[i] * (row[i] + (2 * u[i] - 1) * width[i]) for i in features) + offset
+        if lead <= 0:
+            continue
+        rise = [slopes[i] * width[i] for i in features]
+        squares = sum(r * r for r in rise)
+        along = sum(rise[i] * (2 * u[i] - 1) for i in features)
+        for i in features:
+            v = 2 * u[i] - 1
+            projected = rise[i] * along / squares if squares > 0 else 0.0
+            total[i] += slopes[i] * (v + amount * (projected - v)) / len(draws)
     return total
 
 
@@ -95,7 +99,7 @@ def plain_smoothed(row, slopes, offset, width, draws, amount):
     st.sampled_from([0.0, 0.5, 1.0]),
     st.integers(0, 9),
 )
-def test_smoothed_slopes_are_means_over_draws_that_violate_as_well(
+def test_smoothed_slopes_are_of_draws_projected_on_what_they_raise(
     rows, slopes, offset, width, amount, seed
 ):
     slopes, width = slopes[0], width.abs() / 2
@@ -113,8 +117,25 @@ def test_smoothed_slopes_are_means_over_draws_that_violate_as_well(
         slope = torch.empty_like(boxes.width)
         hinge.estimate(boxes, draws, slope, smoothing=amount)
         for row in range(2):
-            wanted = plain_smoothed(rows[row], slopes, offset, width[row], draws, amount)
-            assert slope[row, 0].tolist() == pytest.approx(wanted, abs=5e-3)
+            wanted = plain_smoothed(
+                rows[row].tolist(), slopes.tolist(), offset, width[row].tolist(), draws, amount
+            )
+            assert slope[row, 0].tolist() == pytest.approx(wanted, abs=1e-9)
+
+
+@given(problems(), st.sampled_from(["symmetric", "asymmetric", "directed"]))
+def test_smoothed_or_not_a_box_that_grows_in_proportion_gains_the_same(problem, shape):
+    model, rows, target, width, draws = problem
+    of = box_shape(shape, rows, None, 0.7 if shape == "directed" else None)
+    boxes = of.boxes(torch.arange(len(rows)), width[:, None].expand(-1, of.n_sides, -1))
+    hinge = ExpectedHinge(Decision(model, rows, target, output="logits"))
+    gains = []
+    for amount in (0.0, 0.3, 1.0):
+        slope = torch.empty_like(boxes.width)
+        hinge.estimate(boxes, draws, slope, smoothing=amount)
+        gains.append((slope * boxes.width).flatten(1).sum(dim=1))
+    assert torch.allclose(gains[1], gains[0], atol=1e-12)
+    assert torch.allclose(gains[2], gains[0], atol=1e-12)
 
 
 @given(problems())

@@ -427,7 +427,7 @@ def test_a_row_that_stops_late_is_not_disturbed_by_those_that_stopped(optimizer)
         schedule="constant",
         n_steps=400,
         n_draws=16,
-        patience=10,
+        patience=5,
         tolerance=0.01,
         step_size=0.005 if optimizer == "sgd" else 0.02,
     )

@@ -166,12 +166,12 @@ class ExpectedHinge:
             part: (M,) the part that each draw is of, from 0 to p - 1.
             rivals: (a, M), as `attacks` gives: `draws` are corners of each row's box, each looks at
                 its own class alone, and is overwritten by the corner that its slope points to.
-            smoothing: by how much, from 0 to 1, each feature of a draw gives way to its mean over
-                the draws that would violate as well, had this feature alone been drawn anew, where
-                the hinge is taken to go on along its slope (conditional Monte Carlo; Asmussen and
-                Glynn, "Stochastic Simulation", 2007, V.4). With uniform `draws`, or others that
-                `weight` makes uniform, the derivative of a hinge that is linear where it is
-                positive keeps its mean, around symmetric boxes with a fraction of its noise.
+            smoothing: by how much, from 0 to 1, draws that violate give way to their projections on
+                the slope of the hinge, on a line through the box's centre. What stands at right
+                angles to it is most of the derivative's noise, and where the hinge is linear it
+                points either way alike (of uniform `draws`, or others that `weight` makes uniform,
+                and exactly so if the slope is the same in all features). How the hinge changes as
+                a box grows in proportion, with no end clipped, stays as it is.
 
         Raises:
             PredictorError: if a slope is wanted of a model that has no gradient, or the model does
@@ -219,7 +219,7 @@ class ExpectedHinge:
             shares = chosen.of(u) if shared else chosen.of_each(u)
             if smoothing:
                 rise = pull * chosen.of_rows(these.reach)
-                shares = torch.lerp(shares, _conditional_mean(shares, excess, rise), smoothing)
+                shares = torch.lerp(shares, _projections(shares, rise), smoothing)
             moment = counted * shares
             slope[block].add_(these.slope(chosen.sums(counted), chosen.sums(moment)))
             if pulls is not None and part is not None:
@@ -289,19 +289,13 @@ class ExpectedHinge:
         return excess.sum(dim=1) if self._over_classes == "sum" else excess.mean(dim=1)
 
 
-def _conditional_mean(draws: Tensor, excess: Tensor, rise: Tensor) -> Tensor:
-    """What each feature of draws is on average, given the others and that the hinge is positive.
-
-    Args:
-        draws: (k, ...) in [0, 1].
-        excess: (k,) the hinge there.
-        rise: (k, ...) its slopes with respect to the draws, along which it is taken to go on.
-    """
-    excess = excess.view(-1, *(1,) * (rise.ndim - 1))
-    # From a draw to where the hinge becomes 0; far beyond the ends where it does not rise.
-    way = excess / rise.abs().clamp_(min=torch.finfo(rise.dtype).tiny)
-    above, below = (draws - way).clamp_(min=0).add_(1), (draws + way).clamp_(max=1)
-    return torch.where(rise > 0, above, below).div_(2)
+def _projections(draws: Tensor, rise: Tensor) -> Tensor:
+    """Draws (k, ...) projected on lines along slopes (k, ...) through their centre, 1 / 2."""
+    draws, along = draws.flatten(1), rise.flatten(1)
+    # Where nothing rises the centre itself, as 0 / 0 is none.
+    squares = along.square().sum(dim=1).clamp_(min=torch.finfo(along.dtype).tiny)
+    share = ((draws - 0.5) * along).sum(dim=1) / squares
+    return (along * share[:, None]).add_(0.5).view(rise.shape)
 
 
 def _slices(n: int, at_most: int) -> list[slice]:

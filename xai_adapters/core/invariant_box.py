@@ -84,9 +84,9 @@ class InvariantBox:
     where 10 gives boxes too small to tell pixels apart, and 10 for ten, where 0.1 gives boxes that
     half of their points leave.
 
-    The defaults reach about the objective of the authors' settings, `draws="uniform"`,
+    The defaults reach the objective of the authors' settings, `draws="uniform"`,
     `optimizer="adam"`, `step_size=0.01`, `schedule="constant"`, `n_steps=500`, `n_draws=32`,
-    `tolerance=0`, in 112 steps: what limits the search is the noise of the few draws that leave
+    `tolerance=0`, in 120 steps: what limits the search is the noise of the few draws that leave
     the class, of which tilted draws have many times more.
 
     Rows are solved together but do not influence each other: they share one draw of numbers in
@@ -107,13 +107,13 @@ class InvariantBox:
         over_classes: "sum" as above, "mean" over all K classes, or "max" for the worst one.
         draws: "uniform" t, as in the paper; "tilted", of which most lean towards where the class
             was lost and count the less for it: the objective is that of uniform draws with less
-            noise; "antithetic" pairs t and -t; "sobol" points; "corners" of the box; "graded"
-            corners, from none to all of whose features are at their far ends; "faded", where from
-            none to all features head for one level of the range `bounds`, in images for one colour,
-            as behind a mask of whatever colour (symmetric boxes only); "adversarial" for
-            the corners that hurt most, one for each of the likeliest other classes, each moved on
-            in every step to where the sign of its gradient points: the worst case that Problem
-            2.1 asks for. With these use `hinge_on="logits"`.
+            noise, and slopes are smoothed in the first steps; "antithetic" pairs t and -t; "sobol"
+            points; "corners" of the box; "graded" corners, from none to all of whose features are
+            at their far ends; "faded", where from none to all features head for one level of the
+            range `bounds`, in images for one colour, as behind a mask of whatever colour (symmetric
+            boxes only); "adversarial" for the corners that hurt most, one for each of the likeliest
+            other classes, each moved on in every step to where the sign of its gradient points: the
+            worst case that Problem 2.1 asks for. With these use `hinge_on="logits"`.
         optimizer: "adam", "rmsprop" (with 0.97 in place of torch's 0.99), "sgd", or a class of
             `torch.optim` that works element by element.
         step_size: of the optimiser's first step, in the features' unit.
@@ -163,7 +163,7 @@ class InvariantBox:
         optimizer: Optimizer = "rmsprop",
         step_size: float = 0.034,
         schedule: Schedule = "sqrt",
-        n_steps: int = 112,
+        n_steps: int = 120,
         n_draws: int = 24,
         tolerance: float = 1e-3,
         patience: int = 50,

@@ -26,6 +26,10 @@ _NEAR = 0.01
 _STEPS_A_TURN = 4
 # What a direction keeps of itself in a turn.
 _MEMORY = 0.8
+# Over the number of draws, by how much steps take the hinge's derivative for more than it is. Its
+# noise makes widths wander, the more the fewer the draws, and as the hinge bends upwards those that
+# are too large cost more than those that are too small gain.
+_CAUTION = 6.0
 # Of a feature's exponent: beyond the first nearly all draws are at one end, and at 0 the density's
 # inverse is 0 / 0; of a power of two no rounding adds up over many features.
 _MOST, _LEAST = 10.0, 2.0**-20
@@ -103,10 +107,11 @@ class TiltedDraws:
         """Estimate the hinge of boxes and its derivative by widths (a, s, ...), the `slope`.
 
         The derivative is smoothed, and at the end of a search, `done` = 1, no more: its noise slows
-        the first steps most, and where they end depends on its mean.
+        the first steps most, and where they end depends on its mean. It comes out 1 + 6 / M times
+        as large: steps are cautious, the more so the fewer the draws.
         """
         draws, weight = self.draw(boxes)
-        return self._hinge.estimate(
+        seen = self._hinge.estimate(
             boxes,
             draws,
             slope,
@@ -115,6 +120,8 @@ class TiltedDraws:
             part=self.part,
             smoothing=1 - done,
         )
+        slope.mul_(1 + _CAUTION / self._n)
+        return seen
 
     def draw(self, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """New draws (a, M, ...) for the rows' boxes, and their weights (a, M).
