@@ -341,6 +341,11 @@ class InvariantBox:
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
             gradient = torch.add(less, slope, alpha=penalty * width[0].numel(), out=slope)
+            if self.hinge_on == "probabilities":
+                # Beyond the class they are flat, and nothing else would call back a box that all
+                # draws leave and that is worth less than none.
+                lost = (seen.n_violations == seen.n_draws) & (objective < 0)
+                gradient = torch.where(lost.view(-1, *(1,) * x.ndim), gradient.abs(), gradient)
             if groups is not None:
                 sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
                 gradient = torch.stack(sides, dim=1)
