@@ -114,7 +114,7 @@ def plain_box(
         objective = w.sum() - penalty * d * hinge
         (gradient,) = torch.autograd.grad(-objective, w)
         w = w.detach()
-        if rate == 1 and objective < 0:
+        if rate == 1 and objective < 0 and gradient.sum() < 0:
             gradient = gradient.abs()
         gain += float(objective.detach()) / d
         moved = [

@@ -329,6 +329,12 @@ class InvariantBox:
         optimizer = RowOptimizer(self.optimizer, start, self.step_size, self.schedule)
         slope, none, less = torch.empty_like(start), x.new_zeros(()), x.new_tensor(-1.0)
         sampler = box_sampler(self.draws, hinge, largest, self.n_draws, 2 * self.seed)
+        # Other draws look beside the row too or only at its worst, and masks have no way back.
+        may_be_lost = (
+            self.hinge_on == "probabilities"
+            and self.shape != "masked"
+            and self.draws not in ("graded", "faded", "adversarial")
+        )
         gain, gain_before = x.new_zeros(len(rows)), x.new_full((len(rows),), -torch.inf)
         for step in progress(range(self.n_steps), "invariant box", self.show_progress):
             if len(rows) == 0:
@@ -341,10 +347,11 @@ class InvariantBox:
             gain += objective
             # Equation 3.2, negated as optimisers minimise; its lambda is penalty * d.
             gradient = torch.add(less, slope, alpha=penalty * width[0].numel(), out=slope)
-            if self.hinge_on == "probabilities":
-                # Beyond the class they are flat, and nothing else would call back a box that all
-                # draws leave and that is worth less than none.
+            if may_be_lost:
+                # Beyond the class probabilities are flat, and nothing else would call back a box
+                # that all draws leave and that is worth less than none.
                 lost = (seen.n_violations == seen.n_draws) & (objective < 0)
+                lost &= gradient.flatten(1).mean(dim=1) < 0
                 gradient = torch.where(lost.view(-1, *(1,) * x.ndim), gradient.abs(), gradient)
             if groups is not None:
                 sides = [groups.mean(side, rows) for side in gradient.unbind(dim=1)]
