@@ -89,6 +89,9 @@ class InvariantBox:
     `tolerance=0`, in 120 steps: what limits the search is the noise of the few draws that leave
     the class, of which tilted draws have many times more.
 
+    Beyond Algorithm 1, a box is called back where a step has led so far that all of its draws leave
+    the class: probabilities are flat there, and it would grow for good.
+
     Rows are solved together but do not influence each other: they share one draw of numbers in
     each step, each has its own stopping, and the optimisers work element by element.
 
