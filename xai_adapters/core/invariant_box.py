@@ -90,7 +90,8 @@ class InvariantBox:
     the class, of which tilted draws have many times more.
 
     Beyond Algorithm 1, a box is called back where a step has led so far that all of its draws leave
-    the class: probabilities are flat there, and it would grow for good.
+    the class: probabilities are flat there, and it would grow for good. Masked boxes and those of
+    graded, faded or adversarial draws are not.
 
     Rows are solved together but do not influence each other: they share one draw of numbers in
     each step, each has its own stopping, and the optimisers work element by element.
