@@ -52,6 +52,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(config.getoption(option) is not None for option in options[1:]) or config.getoption(
         options[0]
     ):
-        from xai_adapters.axioms.pytest_items import AxiomPlugin
+        from xai_adapters.axioms.fronts.pytest_items import AxiomPlugin
 
         config.pluginmanager.register(AxiomPlugin(config), "xai_adapters.axioms")

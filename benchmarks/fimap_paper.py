@@ -53,9 +53,9 @@ from xai_adapters import (
     MinimalPerturbation,
     Perturbation,
 )
-from xai_adapters.benchmark.datasets import mnist
-from xai_adapters.benchmark.environment import environment
-from xai_adapters.benchmark.tables import adult
+from xai_adapters.benchmark.run.environment import environment
+from xai_adapters.benchmark.tasks.datasets import mnist
+from xai_adapters.benchmark.tasks.tables import adult
 
 GRID = 400
 LOCAL_SEARCH = 400

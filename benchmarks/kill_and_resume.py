@@ -25,7 +25,7 @@ from sklearn.datasets import make_moons
 from sklearn.ensemble import RandomForestClassifier
 
 from xai_adapters.benchmark import task_of
-from xai_adapters.benchmark.task import Task
+from xai_adapters.benchmark.tasks.task import Task
 
 EXPLAINERS = "fimap,kernel_shap,lime_tabular,random,shap_kernel"
 COMMAND = [sys.executable, "-c", "from xai_adapters.cli import main; main()", "benchmark"]

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from torch.nn.functional import interpolate
 
-from xai_adapters.benchmark.attribution_bench import MAP_SIDE
-from xai_adapters.benchmark.masking_curve import THRESHOLDS
-from xai_adapters.benchmark.metrics import CURVE, METRICS
-from xai_adapters.benchmark.output import write_results
-from xai_adapters.benchmark.results import Agreement, Curve, ExplainerRun, Gallery, Results
-from xai_adapters.benchmark.results import Measurement as Mean
+from xai_adapters.benchmark.metrics.facts import CURVE, METRICS
+from xai_adapters.benchmark.metrics.masking_curve import THRESHOLDS
+from xai_adapters.benchmark.results.files import write_results
+from xai_adapters.benchmark.results.results import Agreement, Curve, ExplainerRun, Gallery, Results
+from xai_adapters.benchmark.results.results import Measurement as Mean
+from xai_adapters.benchmark.run.attribution_bench import MAP_SIDE
 
 LOADED = """
 <script>addEventListener("load", () => {

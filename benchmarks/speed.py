@@ -35,11 +35,11 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from xai_adapters import InvariantBox
-from xai_adapters.benchmark.datasets import data_file
-from xai_adapters.benchmark.image_networks import CifarResNet
-from xai_adapters.benchmark.networks import SmallConvNet, SqueezeNet
-from xai_adapters.benchmark.statistics import bootstrap_interval
-from xai_adapters.benchmark.tasks import load_task
+from xai_adapters.benchmark.results.statistics import bootstrap_interval
+from xai_adapters.benchmark.tasks.datasets import data_file
+from xai_adapters.benchmark.tasks.image_networks import CifarResNet
+from xai_adapters.benchmark.tasks.named import load_task
+from xai_adapters.benchmark.tasks.networks import SmallConvNet, SqueezeNet
 
 AUTHORS = {
     "draws": "uniform", "optimizer": "adam", "step_size": 1e-2, "schedule": "constant",

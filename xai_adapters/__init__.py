@@ -4,10 +4,10 @@ The explainers themselves need torch and numpy alone and are exported here. Thei
 live in `xai_adapters.captum`, which imports Captum when it is imported itself.
 """
 
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.features import Categorical, Continuous, FeatureSchema
-from xai_adapters.core.invariant_box import Box, InvariantBox
-from xai_adapters.core.minimal_perturbation import Certainty, MinimalPerturbation, Perturbation
+from xai_adapters.box.explainer import Box, InvariantBox
+from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
+from xai_adapters.fimap.explainer import Certainty, MinimalPerturbation, Perturbation
+from xai_adapters.model.black_box import BlackBox
 
 __version__ = "0.1.0"
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemas import rows_of, schemas
 
-from xai_adapters.alibi_convention import plain
-from xai_adapters.core.persistence import SavedExplainerError
+from xai_adapters.alibi.convention import plain
 from xai_adapters.errors import FitWarning, InvalidInputError, NotFittedError
+from xai_adapters.utils.persistence import SavedExplainerError
 
 X = normal(300, 3)
 ROWS = normal(4, 3, seed=1)

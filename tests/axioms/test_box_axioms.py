@@ -15,14 +15,14 @@ from offenders.box import GOOD, PROPORTIONAL
 from torch import Tensor, nn
 
 from xai_adapters.axioms import AXIOMS, Case, Domain, Explainer, Network, explainer, measure
-from xai_adapters.axioms.box_axioms import least_share
-from xai_adapters.axioms.boxing import boxing
-from xai_adapters.axioms.engine import check_axiom
-from xai_adapters.axioms.trial import UnusableAnswerError
-from xai_adapters.core.array_black_box import ArrayBlackBox
-from xai_adapters.core.invariant_box import InvariantBox
-from xai_adapters.core.semifactual import SemifactualBox
+from xai_adapters.axioms.answers.boxes import boxing
+from xai_adapters.axioms.answers.trial import UnusableAnswerError
+from xai_adapters.axioms.definitions.box import least_share
+from xai_adapters.axioms.search.engine import check_axiom
+from xai_adapters.box.explainer import InvariantBox
 from xai_adapters.errors import NotApplicableError
+from xai_adapters.features.array_black_box import ArrayBlackBox
+from xai_adapters.semifactual.explainer import SemifactualBox
 
 NAMES = [name for name, each in AXIOMS.items() if each.kind == "box"]
 QUICK = {"n_steps": 80, "step_size": 0.1, "n_draws": 16, "n_check_draws": 1}

@@ -14,7 +14,7 @@ pytest.importorskip("captum")
 from captum import attr
 
 from xai_adapters.axioms import AXIOMS, Domain, explainer
-from xai_adapters.axioms.engine import check_axiom
+from xai_adapters.axioms.search.engine import check_axiom
 
 MODULES = ("module",)
 ANY = Domain()

@@ -21,13 +21,13 @@ from offenders.counterfactual import (
 from torch import Tensor
 
 from xai_adapters.axioms import AXIOMS, Case, Domain, Explainer, Network, explainer, measure
-from xai_adapters.axioms.changing import changing
-from xai_adapters.axioms.columns import as_table, placed, schema_of, violation
-from xai_adapters.axioms.engine import check_axiom
-from xai_adapters.axioms.trial import UnusableAnswerError
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.minimal_perturbation import MinimalPerturbation
+from xai_adapters.axioms.answers.counterfactuals import changing
+from xai_adapters.axioms.answers.trial import UnusableAnswerError
+from xai_adapters.axioms.search.columns import as_table, placed, schema_of, violation
+from xai_adapters.axioms.search.engine import check_axiom
 from xai_adapters.errors import NotApplicableError
+from xai_adapters.fimap.explainer import MinimalPerturbation
+from xai_adapters.model.black_box import BlackBox
 
 NAMES = [name for name, each in AXIOMS.items() if each.kind == "counterfactual"]
 

@@ -32,9 +32,9 @@ from xai_adapters.axioms import (
     parametrize_with_axioms,
     registered,
 )
-from xai_adapters.axioms.counterexample import MAX_LINES
-from xai_adapters.axioms.engine import check_axiom
-from xai_adapters.axioms.time_limit import TimedOutError, within
+from xai_adapters.axioms.search.counterexample import MAX_LINES
+from xai_adapters.axioms.search.engine import check_axiom
+from xai_adapters.axioms.search.time_limit import TimedOutError, within
 from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownNameError
 
 LINE = Domain.linear(styles=("module",))

@@ -10,8 +10,8 @@ import pytest
 from offenders.offender import Offender
 
 from xai_adapters.axioms import AXIOMS
-from xai_adapters.axioms.counterexample import MAX_LINES
-from xai_adapters.axioms.engine import check_axiom
+from xai_adapters.axioms.search.counterexample import MAX_LINES
+from xai_adapters.axioms.search.engine import check_axiom
 
 ALL: list[Offender] = [
     each

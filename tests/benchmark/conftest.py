@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from xai_adapters.benchmark.results import Curve, ExplainerRun, Gallery, Measurement, Results
+from xai_adapters.benchmark.results.results import (
+    Curve,
+    ExplainerRun,
+    Gallery,
+    Measurement,
+    Results,
+)
 
 HOSTILE = "ValueError: <script>console.error('planted')</script> | and a pipe"
 AREAS = {"fimap": 0.2, "saliency": 0.1, "lime": math.nan, "greedy": 0.05, "random": 0.4}

@@ -16,11 +16,11 @@ pytest.importorskip("sklearn")
 from counterfactual_cases import MIXED, keeps, mixed_rows, plain_length, subject
 from schemas import rows_of, schemas
 
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.features import FeatureSchema
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.explainers.encoded_subject import EncodedSubject, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
+from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import Subject, explainer_entry
 
 SUBJECTS = [

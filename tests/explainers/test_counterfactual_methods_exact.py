@@ -19,14 +19,14 @@ from schemas import rows_of, schemas
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.features import Continuous, FeatureSchema
 from xai_adapters.explainers.encoded_subject import EncodedSubject
 from xai_adapters.explainers.exact_counterfactuals import (
     nearest_leaf,
     nearest_on_grid,
     nearest_on_plane,
 )
+from xai_adapters.features.schema import Continuous, FeatureSchema
+from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import Subject, explainer_entry
 
 

@@ -18,9 +18,9 @@ pytest.importorskip("pandas")
 
 from counterfactual_cases import MIXED, mixed_rows, subject
 
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.features import Categorical, Continuous, FeatureSchema
 from xai_adapters.errors import NotApplicableError
+from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
+from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import Subject, explainer_entry
 
 # What DiCE and Alibi warn about their own code is not ours to mend.

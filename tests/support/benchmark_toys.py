@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.benchmark.task import Task
+from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.registry import Explainer, ExplainerEntry, FunctionExplainer, Subject
 
 MODULE = "benchmark_toys"

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
 
-from xai_adapters.core.features import Categorical, Continuous, FeatureSchema
+from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
 from xai_adapters.registry import Subject
 
 MIXED = FeatureSchema(

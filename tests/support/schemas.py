@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from xai_adapters.core.features import Categorical, Continuous, FeatureSchema
+from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
 
 LABELS = st.sampled_from(
     [("red", "green", "blue", "grey"), (10, 30, 20, 40), (False, True), (0.5, 1.5, 2.5, -1.0)]

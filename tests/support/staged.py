@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xai_adapters.benchmark.datasets import MissingDataError, data_file
+from xai_adapters.benchmark.tasks.datasets import MissingDataError, data_file
 
 
 def needs(*relative: str) -> pytest.MarkDecorator:

@@ -9,32 +9,32 @@ from xai_adapters.errors import require
 
 require("hypothesis", "axioms")
 
-from xai_adapters.axioms import (  # noqa: E402, F401 - definitions register themselves
-    attribution_axioms,
-    box_axioms,
-    conduct_axioms,
-    counterfactual_axioms,
-    nearness_axioms,
-    robustness_axioms,
-    sanity_axioms,
-)
 from xai_adapters.axioms.axiom import AXIOMS, Axiom, Finding, axiom  # noqa: E402
-from xai_adapters.axioms.case import Case, Domain  # noqa: E402
-from xai_adapters.axioms.engine import (  # noqa: E402
-    ExpectedFailure,
-    Settings,
-    check_explainer,
-    measure,
+from xai_adapters.axioms.definitions import (  # noqa: E402, F401 - definitions register themselves
+    attribution,
+    box,
+    counterfactual,
+    nearness,
+    robustness,
+    sanity,
+    software_contract,
 )
-from xai_adapters.axioms.explainers import (  # noqa: E402
+from xai_adapters.axioms.explainer import (  # noqa: E402
     Explainer,
     explainer,
     load_explainers,
     registered,
 )
-from xai_adapters.axioms.networks import Network, random_network  # noqa: E402
-from xai_adapters.axioms.parametrize import parametrize_with_axioms  # noqa: E402
+from xai_adapters.axioms.fronts.parametrize import parametrize_with_axioms  # noqa: E402
 from xai_adapters.axioms.record import AxiomError, Record  # noqa: E402
+from xai_adapters.axioms.search.case import Case, Domain  # noqa: E402
+from xai_adapters.axioms.search.engine import (  # noqa: E402
+    ExpectedFailure,
+    Settings,
+    check_explainer,
+    measure,
+)
+from xai_adapters.axioms.search.networks import Network, random_network  # noqa: E402
 
 __all__ = [
     "AXIOMS",

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from xai_adapters.axioms.case import Case
+from xai_adapters.axioms.search.case import Case
 from xai_adapters.errors import InvalidInputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from xai_adapters.axioms.drawing import Cases
-    from xai_adapters.axioms.trial import Trial
+    from xai_adapters.axioms.answers.trial import Trial
+    from xai_adapters.axioms.search.drawing import Cases
 
 Kind = Literal["attribution", "counterfactual", "box"]
 
@@ -93,7 +93,7 @@ class Axiom:
         Raises:
             AxiomError: if the axiom is broken, or the explainer crashes or hangs.
         """
-        from xai_adapters.axioms.engine import check_axiom
+        from xai_adapters.axioms.search.engine import check_axiom
 
         check_axiom(self, explainer, **settings).raise_if_failed()
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from xai_adapters.axioms.case import Case
+from xai_adapters.axioms.search.case import Case
 from xai_adapters.errors import XaiAdaptersError
 
 Status = Literal[

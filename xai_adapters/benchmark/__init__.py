@@ -4,7 +4,7 @@
 - `task_of` makes a task of a model and rows of yours; `tasks.load_task` gives the registered ones.
 """
 
-from xai_adapters.benchmark.own_task import task_of
-from xai_adapters.benchmark.runner import run_benchmark
+from xai_adapters.benchmark.run.runner import run_benchmark
+from xai_adapters.benchmark.tasks.own_task import task_of
 
 __all__ = ["run_benchmark", "task_of"]

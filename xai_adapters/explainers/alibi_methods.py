@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from xai_adapters.core.feature_kinds import Categorical
 from xai_adapters.errors import MissingDependencyError, require
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
+from xai_adapters.features.kinds import Categorical
 from xai_adapters.registry import CounterfactualGenerator, Subject
 
 # Loaded with this module, as its seconds are not those of a fit; who needs it says so.

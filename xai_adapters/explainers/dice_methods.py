@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.core.model_state import left_as_found
-from xai_adapters.core.outputs import class_probabilities
 from xai_adapters.errors import MissingDependencyError, NotApplicableError, require
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
+from xai_adapters.model.outputs import class_probabilities
+from xai_adapters.model.state import left_as_found
 from xai_adapters.registry import CounterfactualGenerator, Subject
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.feature_kinds import Continuous, Feature
-from xai_adapters.core.features import FeatureSchema
-from xai_adapters.core.fitted_networks import units
 from xai_adapters.errors import NotApplicableError
+from xai_adapters.features.kinds import Continuous, Feature
+from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.fimap.fitted import units
+from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import FunctionGenerator, Subject
 
 _READING_ROWS = 256
@@ -159,7 +159,7 @@ def with_plain_names(schema: FeatureSchema, *, one_hot: bool) -> FeatureSchema:
     them too. No name is the beginning of another, and categories are text in their own order.
 
     Example:
-        >>> from xai_adapters.core.features import Categorical
+        >>> from xai_adapters.features.schema import Categorical
         >>> ages = [Categorical("old", (False, True), (0, 1)), Continuous("age", 2)]
         >>> with_plain_names(FeatureSchema(ages), one_hot=False).names
         ('f0000', 'f0001')

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xai_adapters.core.rows import fastest_batch_size
 from xai_adapters.explainers.patches import patches
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
+from xai_adapters.utils.rows import fastest_batch_size
 
 # The search asks about half the square of this many questions an image.
 _MOST_PATCHES = 70

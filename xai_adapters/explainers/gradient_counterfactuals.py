@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.core.model_state import left_as_found
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
+from xai_adapters.model.state import left_as_found
 from xai_adapters.registry import CounterfactualGenerator, Subject
 
 _STEP = 0.05

@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 
-from xai_adapters.core.random_state import seeded
+from xai_adapters.model.random_state import seeded
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from xai_adapters.core.decision import Decision
-from xai_adapters.core.model_state import left_as_found
+from xai_adapters.model.decision import Decision
+from xai_adapters.model.state import left_as_found
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
 
 _N_STEPS, _STEP_SIZE = 300, 0.1

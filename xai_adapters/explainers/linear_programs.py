@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from xai_adapters.core.linear_program_box import linear_program_box
+from xai_adapters.box.linear_program import linear_program_box
 from xai_adapters.explainers.patches import patches
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
 

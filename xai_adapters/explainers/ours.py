@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.core.array_black_box import ArrayBlackBox
-from xai_adapters.core.black_box import BlackBox
-from xai_adapters.core.invariant_box import Box, InvariantBox
-from xai_adapters.core.minimal_perturbation import MinimalPerturbation, Perturbation
-from xai_adapters.core.semifactual import SemifactualBox
+from xai_adapters.box.explainer import Box, InvariantBox
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.explainers.patches import patches
+from xai_adapters.features.array_black_box import ArrayBlackBox
+from xai_adapters.fimap.explainer import MinimalPerturbation, Perturbation
+from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import (
     CounterfactualGenerator,
     Explainer,
     FunctionGenerator,
     Subject,
 )
+from xai_adapters.semifactual.explainer import SemifactualBox
 
 # A perturber has 100 weights a column on either side, and has to see rows to fit them.
 _MOST_COLUMNS = 10_000

@@ -6,9 +6,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from xai_adapters.core.decision import Decision
-from xai_adapters.core.rows import fastest_batch_size
+from xai_adapters.model.decision import Decision
 from xai_adapters.registry import Explainer, FunctionExplainer, Subject
+from xai_adapters.utils.rows import fastest_batch_size
 
 _N_MASKS = 4_000
 _SHOWN = 0.5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from offenders.offender import Offender, offender
 from xai_adapters.axioms import Domain, Explainer, explainer
-from xai_adapters.core.features import FeatureSchema
+from xai_adapters.features.schema import FeatureSchema
 
 # How far beyond a boundary a point must lie so that rounding does not take it back.
 _BEYOND = 1e-9

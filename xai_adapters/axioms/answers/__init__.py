@@ -1,0 +1,1 @@
+"""How explainers of every kind are called, and what they answer."""

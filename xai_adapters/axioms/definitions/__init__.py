@@ -1,0 +1,1 @@
+"""The axioms, one file a family."""

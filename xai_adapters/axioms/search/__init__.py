@@ -1,0 +1,1 @@
+"""How a counterexample to an axiom is searched for."""

@@ -1,0 +1,136 @@
+"""What an axiom is measured on, and which cases an explainer is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xai_adapters.axioms.search.networks import (
+    ACTIVATIONS,
+    PIECEWISE_LINEAR,
+    Activation,
+    Network,
+    Style,
+    code,
+)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The models and rows an explainer is made for; others are not drawn for it.
+
+    Args:
+        activations: of the networks.
+        max_hidden_layers: 0 for linear models.
+        styles: how networks may be put together.
+        probabilities: whether the explainer reads outputs as class probabilities: its models then
+            have at least two outputs, with a softmax behind.
+        min_features: columns a row has at least.
+        max_features: columns a row has at most.
+
+    Example:
+        >>> Domain.piecewise_linear().admits(Network([[[1]], [[1]]], [[0], [0]], "tanh"))
+        False
+    """
+
+    activations: tuple[Activation, ...] = ACTIVATIONS
+    max_hidden_layers: int = 2
+    styles: tuple[Style, ...] = ("module", "functional")
+    probabilities: bool = False
+    min_features: int = 1
+    max_features: int = 4
+
+    @classmethod
+    def piecewise_linear(cls, **other: Any) -> Domain:
+        """Networks of ReLUs."""
+        return cls(activations=PIECEWISE_LINEAR, **other)
+
+    @classmethod
+    def linear(cls, **other: Any) -> Domain:
+        """Networks without a hidden layer."""
+        return cls(max_hidden_layers=0, **other)
+
+    @property
+    def min_outputs(self) -> int:
+        """Outputs a model has at least."""
+        return 2 if self.probabilities else 1
+
+    def admits(self, network: Network) -> bool:
+        """Whether a network belongs to the domain."""
+        n_hidden_layers = len(network.weights) - 1
+        return (
+            n_hidden_layers <= self.max_hidden_layers
+            and (n_hidden_layers == 0 or network.activation in self.activations)
+            and network.style in self.styles
+            and network.n_outputs >= self.min_outputs
+            and self.min_features <= network.n_features <= self.max_features
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """One model, or two, with rows and targets; its `repr` is the code that makes it.
+
+    Args:
+        network: the model.
+        rows: (n, d) numbers.
+        targets: (n,) outputs to be explained.
+        other: a second model, for axioms that compare two.
+        **facts: whatever else the axiom drew: which feature is a dummy, a factor, a seed.
+
+    Example:
+        >>> Case(Network([[[1, 0]]], [[0]]), [[1, 2]], [0], feature=1)
+        Case(Network([[[1, 0]]], [[0]]), [[1, 2]], [0], feature=1)
+    """
+
+    network: Network
+    rows: Sequence[Sequence[float]]
+    targets: Sequence[int]
+    other: Network | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        network: Network,
+        rows: Sequence[Sequence[float]],
+        targets: Sequence[int],
+        other: Network | None = None,
+        **facts: Any,
+    ) -> None:
+        object.__setattr__(self, "network", network)
+        object.__setattr__(self, "rows", tuple(tuple(row) for row in rows))
+        object.__setattr__(self, "targets", tuple(targets))
+        object.__setattr__(self, "other", other)
+        object.__setattr__(self, "facts", facts)
+
+    def __repr__(self) -> str:
+        """The code that makes it."""
+        other = repr(self.other) if self.other else None
+        return f"Case({self.network!r}, {self.arguments(other)})"
+
+    def arguments(self, other: str | None) -> str:
+        """The code of everything behind the network, with `other` as it is called there."""
+        given = [code(self.rows), code(self.targets)]
+        if other:
+            given.append(f"other={other}")
+        given += [f"{name}={code(value)}" for name, value in self.facts.items()]
+        return ", ".join(given)
+
+    def but(
+        self, *, network: Network | None = None, other: Network | None = None, **facts: Any
+    ) -> Case:
+        """The case with another network, a second network, or further facts."""
+        return Case(
+            network or self.network,
+            self.rows,
+            self.targets,
+            other or self.other,
+            **{**self.facts, **facts},
+        )
+
+    @property
+    def size(self) -> tuple[int, int, int, int]:
+        """What is smaller reads better: hidden units, features, rows, characters."""
+        network = self.network
+        return network.n_hidden, network.n_features, len(self.rows), len(repr(self))

@@ -1,0 +1,1 @@
+"""The report of a run: tables, curves and pictures in one HTML file."""

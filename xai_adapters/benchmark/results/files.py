@@ -1,0 +1,121 @@
+"""The files that a run writes, each replaced at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xai_adapters.benchmark.report.report import render
+from xai_adapters.benchmark.results.results import SCHEMA_VERSION, Gallery, Results
+from xai_adapters.errors import ResultsFolderError, require
+from xai_adapters.utils.files import replace_file
+
+REPORT, SUMMARY, ROWS = "report.html", "results.json", "rows.parquet"
+PICTURES = "gallery.safetensors"
+_COLUMNS = {
+    "explainer": "string", "metric": "string", "row": "int64", "threshold": "float64",
+    "value": "float64",
+}  # fmt: skip
+
+
+def check_writers() -> None:
+    """Make sure, before the work, that the libraries are there that write its results.
+
+    Raises:
+        MissingDependencyError: if one is not installed.
+    """
+    for library in ("pyarrow.parquet", "plotly", "jinja2", "PIL"):
+        require(library, "benchmark")
+
+
+def write_results(results: Results, folder: Path) -> Path:
+    """Write the results, their rows, what is looked at and the report; return the report's path.
+
+    Each file is replaced at once, and none before all could be made.
+
+    Raises:
+        ResultsFolderError: if one cannot be written.
+    """
+    pyarrow, parquet = require("pyarrow", "benchmark"), require("pyarrow.parquet", "benchmark")
+    schema = [(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()]
+    rows = pyarrow.Table.from_pylist(results.rows, schema=pyarrow.schema(schema))
+    page, summary, report = render(results), results.as_json(), folder / REPORT
+    written: list[tuple[Path, Callable[[Path], object]]] = [
+        (folder / ROWS, lambda path: parquet.write_table(rows, path)),
+        (folder / SUMMARY, lambda path: path.write_text(summary, encoding="utf-8")),
+        (report, lambda path: path.write_text(page, encoding="utf-8")),
+    ]
+    path = folder / PICTURES
+    try:
+        if results.gallery is None:
+            path.unlink(missing_ok=True)
+        else:
+            results.gallery.write(path)
+        for path, write in written:
+            replace_file(path, write)
+    except OSError as error:
+        raise ResultsFolderError(
+            f"'{path}' cannot be written: {error.strerror or error}. What is finished is kept; "
+            "make room, and go on with --resume"
+        ) from error
+    return report
+
+
+def read_results(folder: Path) -> Results:
+    """The results in a folder, with rows and gallery where they are there.
+
+    Raises:
+        ResultsFolderError: if there are none, or they cannot be read.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        hint = "it holds an unfinished run, which --resume goes on with"
+        if not (folder / "unfinished").exists():
+            hint = "a folder that `xai-adapters benchmark` wrote was expected"
+        raise ResultsFolderError(f"there is no {SUMMARY} in '{folder}'; {hint}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        version = json.loads(text)["schema_version"]
+        if version > SCHEMA_VERSION:
+            raise ResultsFolderError(
+                f"'{path}' was written by a newer xai_adapters (schema {version}; this one reads "
+                f"up to {SCHEMA_VERSION}); update it"
+            )
+        results = Results.from_json(text)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, ResultsFolderError):
+            raise
+        raise ResultsFolderError(
+            f"'{path}' is damaged, or not written by `xai-adapters benchmark`: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    results.rows = _read_rows(folder / ROWS)
+    results.gallery = _read_gallery(folder / PICTURES)
+    return results
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    pyarrow, parquet = require("pyarrow", "benchmark"), require("pyarrow.parquet", "benchmark")
+    try:
+        table = parquet.read_table(path)
+        rows: list[dict[str, Any]] = table.select(list(_COLUMNS)).to_pylist()
+    except (OSError, KeyError, pyarrow.ArrowException) as error:
+        raise ResultsFolderError(
+            f"'{path}' is damaged: {error}; without it the means in {SUMMARY} can still be read"
+        ) from error
+    return rows
+
+
+def _read_gallery(path: Path) -> Gallery | None:
+    if not path.exists():
+        return None
+    try:
+        return Gallery.read(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ResultsFolderError(
+            f"'{path}' is damaged: {error}; remove it to do without pictures"
+        ) from error

@@ -1,0 +1,228 @@
+"""The outcome of a run: plain data, written as JSON and parquet, read by the report."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from xai_adapters.utils.tensor_file import read_tensors, write_tensors
+
+SCHEMA_VERSION = 2
+
+_MAP = "map/"
+_LEVELS = 255
+
+# The bound and the floor of a comparison: never ranked, nor marked as the best of a column.
+ENDS = ("greedy", "random")
+
+
+@dataclass
+class ExplainerRun:
+    """How one explainer fared: its settings, its seconds, and why there are no scores if so.
+
+    `n_rows` is how many rows it explained within the time limit, out of those asked for.
+    `costs` are further figures by name: rows asked of the model, latencies, and the like.
+    `matches_mask` tells whether `baseline` is the colour that the masking curve paints; None where
+    there is no baseline.
+    """
+
+    name: str
+    summary: str
+    baseline: str
+    status: Literal["ok", "error", "not applicable"]
+    reason: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    fit_seconds: float = 0.0
+    explain_seconds: float = 0.0
+    n_rows: int = 0
+    matches_mask: bool | None = None
+    costs: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds_per_row(self) -> float | None:
+        """Mean seconds to explain one row, fitting apart; None where no row was explained."""
+        return self.explain_seconds / self.n_rows if self.n_rows else None
+
+
+@dataclass
+class Measurement:
+    """One metric of one explainer: mean over rows with standard error and 95 % interval.
+
+    `rank` is the best and the worst rank that the rows allow; `behind` the mean difference, over
+    the rows that both have, from the explainer with the best mean, with its 95 % interval.
+    """
+
+    explainer: str
+    metric: str
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    n: int
+    rank: tuple[int, int] | None = None
+    behind: dict[str, Any] | None = None
+
+
+@dataclass
+class Curve:
+    """A metric along a setting, with its 95 % band; the lists have one entry a threshold."""
+
+    explainer: str
+    metric: str
+    thresholds: list[float]
+    values: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass
+class Agreement:
+    """How far every two explainers agree: `values[i][j]` is of `names[i]` and `names[j]`."""
+
+    title: str
+    description: str
+    names: list[str]
+    values: list[list[float]]
+
+
+@dataclass
+class Examples:
+    """A few rows of a table with what each explainer made of them, as people read them.
+
+    Args:
+        features: their names.
+        titles: the class of each row.
+        before: for each row the values of its features.
+        after: for each explainer and row the values it proposes.
+        reached: for each explainer and row the class that the model gives those values.
+    """
+
+    features: list[str]
+    titles: list[str]
+    before: list[list[str]]
+    after: dict[str, list[list[str]]] = field(default_factory=dict)
+    reached: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Gallery:
+    """A few rows with what each explainer said of them, for people to look at.
+
+    Args:
+        rows: (m, channels, height, width) images in [0, 1], or (m, d) table rows.
+        titles: (m,) what the model says of each row.
+        maps: for each explainer, (m, height, width) or (m, d) scores; larger is more relevant.
+        signed: for each explainer, whether the sign carries meaning (zero is neutral).
+    """
+
+    rows: Tensor
+    titles: list[str]
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    signed: dict[str, bool] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write it to a file; of pictures whole steps of 1 / 255 are kept."""
+        maps = {_MAP + name: each for name, each in self.maps.items()}
+        facts = {"titles": self.titles, "signed": self.signed}
+        rows = (self.rows * _LEVELS).round().byte() if self.rows.ndim == 4 else self.rows
+        write_tensors(path, {"rows": rows, **maps}, facts)
+
+    @classmethod
+    def read(cls, path: Path) -> Gallery:
+        """What `write` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError: for anything else.
+        """
+        tensors, facts = read_tensors(path)
+        # In the order of the run, which the file does not keep.
+        maps = {name: tensors[_MAP + name] for name in facts["signed"]}
+        rows = tensors["rows"]
+        rows = rows.float() / _LEVELS if rows.dtype == torch.uint8 else rows
+        return cls(rows, facts["titles"], maps, facts["signed"])
+
+
+@dataclass
+class Results:
+    """Everything a report or a later comparison needs to know about a run."""
+
+    task: dict[str, Any]
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
+    explainers: list[ExplainerRun] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    agreement: list[Agreement] = field(default_factory=list)
+    examples: Examples | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    gallery: Gallery | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def as_json(self) -> str:
+        """All but the rows and the gallery; numbers that are not finite become null."""
+        plain = asdict(replace(self, rows=[], gallery=None))
+        del plain["rows"], plain["gallery"]
+        for run, written in zip(self.explainers, plain["explainers"], strict=True):
+            written["seconds_per_row"] = run.seconds_per_row
+        return json.dumps(_finite(plain), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Results:
+        """What `as_json` wrote, without rows and gallery; null becomes NaN.
+
+        Raises:
+            ValueError, TypeError, KeyError: for anything else.
+        """
+        plain: dict[str, Any] = json.loads(text)
+        for run in plain["explainers"]:
+            del run["seconds_per_row"]
+        made: dict[str, Any] = {
+            "explainers": [ExplainerRun(**run) for run in plain.pop("explainers")],
+            "measurements": [Measurement(**_numbers(m)) for m in plain.pop("measurements")],
+            "curves": [Curve(**_numbers(curve)) for curve in plain.pop("curves")],
+            "examples": Examples(**examples) if (examples := plain.pop("examples", None)) else None,
+            "agreement": [Agreement(**each) for each in plain.pop("agreement", [])],
+        }
+        for measurement in made["measurements"]:
+            measurement.rank = measurement.rank and tuple(measurement.rank)
+        for run in made["explainers"]:
+            run.costs = _numbers(run.costs)
+        return cls(**plain, **made)
+
+    def measurement(self, explainer: str, metric: str) -> Measurement | None:
+        """The measurement of one metric of one explainer, or None where there is none."""
+        for found in self.measurements:
+            if found.explainer == explainer and found.metric == metric:
+                return found
+        return None
+
+
+_OPTIONAL = ("rank", "behind")
+
+
+def _numbers(plain: dict[str, Any]) -> dict[str, Any]:
+    """The same with NaN in place of null."""
+    return {
+        key: [math.nan if each is None else each for each in value]
+        if isinstance(value, list)
+        else math.nan
+        if value is None and key not in _OPTIONAL
+        else value
+        for key, value in plain.items()
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null in place of every number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

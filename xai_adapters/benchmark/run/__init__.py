@@ -1,0 +1,1 @@
+"""How a benchmark run is asked for, scheduled, interrupted and resumed."""

@@ -1,0 +1,131 @@
+"""Comparing attributions: masking curves on images, agreement and validity on tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from xai_adapters.benchmark.metrics.agreement import agreements
+from xai_adapters.benchmark.metrics.facts import METRICS, Metric, cosine, counterfactual_metrics
+from xai_adapters.benchmark.metrics.measures import Scored, relevance
+from xai_adapters.benchmark.metrics.measuring import Measuring
+from xai_adapters.benchmark.results.results import Gallery, Results
+from xai_adapters.benchmark.run.bench import Ask, AskOfModel, Bench, Explained
+from xai_adapters.benchmark.tasks.task import Task
+from xai_adapters.registry import CounterfactualExplainer, ExplainerEntry, Subject
+
+LIME = "lime_tabular"
+_GALLERY_ROWS = {"image": 100, "tabular": 200}
+# Maps of photographs are shown in as many steps as can be told apart, which keeps a report small.
+MAP_SIDE = 48
+
+
+class AttributionBench(Bench):
+    """A comparison of attributions.
+
+    Args:
+        measuring: what is measured of each.
+    """
+
+    def __init__(
+        self, task: Task, entries: Sequence[ExplainerEntry], seed: int, measuring: Measuring
+    ) -> None:
+        super().__init__(task, entries, seed)
+        self.measuring = measuring
+
+    def subject(self, model: Any, seed: int) -> Subject:
+        """What explainers are made for; those with the mask's baseline are told its value."""
+        fill = self.task.mask_value if self.task.kind == "image" else None
+        return Subject(model, self.task.background, self.task.kind, fill, seed)
+
+    def ask(self, explainer: Any) -> Ask:
+        """The call for scores."""
+        ask: Ask = explainer.explain
+        return ask
+
+    def measure(
+        self,
+        entry: ExplainerEntry,
+        explainer: Any,
+        rows: slice,
+        answer: Tensor,
+        ask_of_model: AskOfModel,
+    ) -> dict[str, Tensor]:
+        """What was asked for; and what those that perturb rows achieve by it."""
+        asked, predicted = self.task.rows[rows], self.predicted[rows]
+        scored = Scored(
+            self.task, self.black_box, asked, predicted, answer, entry.rank_by == "magnitude",
+            self.ask(explainer), ask_of_model, self.seed, rows.start,
+        )  # fmt: skip
+        measured = self.measuring.measured(scored)
+        if isinstance(explainer, CounterfactualExplainer):
+            found = explainer.perturb(asked, predicted)
+            after = self.black_box.labels(found.perturbed.view_as(asked))
+            measured |= counterfactual_metrics(found, predicted, after)
+        return measured
+
+    def metrics(self) -> dict[str, Metric]:
+        """Facts on the metrics there may be values of."""
+        return METRICS | self.measuring.facts()
+
+    def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
+        """The relevance of each pixel, or the score of each column."""
+        if self.task.kind == "tabular":
+            return answer
+        return relevance(answer, entry.rank_by == "magnitude").view(len(answer), *answer.shape[2:])
+
+    def finish(self, results: Results, explained: Mapping[str, Explained]) -> None:
+        """Compare scores with one another and with LIME's, and keep a few maps."""
+        for name, each in explained.items():
+            if len(each.explanations) > 1:
+                flat = [maps.flatten(1) for maps in each.explanations]
+                alike = [cosine(a, b) for a, b in combinations(flat, 2)]
+                self.record(results, name, "seed_stability", torch.stack(alike).mean(dim=0))
+        scores = {name: each.explanations[0] for name, each in explained.items()}
+        if self.task.kind == "tabular" and LIME in scores:
+            lime = scores[LIME]
+            for name, own in scores.items():
+                n = min(len(own), len(lime))
+                if name != LIME:
+                    self.record(results, name, "cosine_to_lime", cosine(own[:n], lime[:n]))
+        relevances = {
+            name: relevance(own, self.entries[name].rank_by == "magnitude").flatten(1)
+            for name, own in scores.items()
+        }
+        flat_scores = {name: own.flatten(1) for name, own in scores.items()}
+        results.agreement = agreements(flat_scores, relevances)
+        results.gallery = self._gallery(scores)
+
+    def _gallery(self, scores: Mapping[str, Tensor]) -> Gallery | None:
+        if not scores:
+            return None
+        wanted = min(len(self.task.rows), _GALLERY_ROWS[self.task.kind])
+        rows = self.task.rows[:wanted].cpu()
+        if self.task.kind == "image":
+            rows = (rows * 255).round() / 255
+        gallery = Gallery(rows, self._titles(wanted))
+        for name, maps in scores.items():
+            # One that ran out of time has nothing to show for some of the rows.
+            if len(maps) >= wanted:
+                gallery.maps[name] = _shown(maps[:wanted])
+                gallery.signed[name] = bool((maps[:wanted] < 0).any())
+        return gallery
+
+    def _titles(self, n_rows: int) -> list[str]:
+        names = [self.task.class_names[label] for label in self.predicted[:n_rows].tolist()]
+        if self.task.kind == "tabular":
+            return names
+        sure = self.probabilities[:n_rows].amax(dim=1).tolist()
+        return [f"{name} ({share:.0%})" for name, share in zip(names, sure, strict=True)]
+
+
+def _shown(maps: Tensor) -> Tensor:
+    """Maps (n, height, width) of photographs in fewer pixels; others as they are."""
+    if maps.ndim < 3 or max(maps.shape[1:]) <= 2 * MAP_SIDE:
+        return maps
+    return adaptive_avg_pool2d(maps[:, None], MAP_SIDE)[:, 0]

@@ -1,0 +1,1 @@
+"""What explainers are compared on: models, rows and how to mask them."""

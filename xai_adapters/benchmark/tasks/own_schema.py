@@ -1,0 +1,124 @@
+"""What the columns of other people's tables are: schemas read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from xai_adapters.errors import InvalidInputError, UnknownNameError, require
+from xai_adapters.features.kinds import Categorical, Continuous, Feature, columns_of
+from xai_adapters.features.schema import FeatureSchema
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+# Between the name of a feature and a category in the name of a one-hot column.
+_SEPARATORS = ("_", "=", ".")
+_MOST_CATEGORIES = 1000
+
+
+def schema_of_text(
+    frame: DataFrame, *, immutable: Sequence[str] = (), categories: Sequence[str] = ()
+) -> FeatureSchema:
+    """The schema of raw columns: text, booleans and the named ones become one-hot groups.
+
+    Numbers keep to the range they have in the frame, and whole ones stay whole.
+
+    Args:
+        frame: the columns.
+        immutable: names of those that may not change.
+        categories: names of columns of numbers that are categories.
+
+    Raises:
+        UnknownNameError: for a name that is no column.
+        InvalidInputError: for a column with missing values or of something else.
+    """
+    _require_known([*immutable, *categories], list(frame))
+    frame = frame.astype(dict.fromkeys(categories, "category"))
+    types = require("pandas", "benchmark").api.types
+    bounds = {
+        name: (frame[name].min(), frame[name].max())
+        for name in frame
+        if types.is_numeric_dtype(frame[name]) and not types.is_bool_dtype(frame[name])
+    }
+    return FeatureSchema.from_dataframe(frame, immutable=immutable, bounds=bounds)
+
+
+def schema_of_numbers(
+    frame: DataFrame, *, immutable: Sequence[str] = (), categories: Sequence[str] = ()
+) -> FeatureSchema:
+    """The schema of columns that a model is given as they are.
+
+    Numbers keep to the range they have in the frame, and columns of whole numbers stay whole.
+
+    Args:
+        frame: columns of finite numbers or booleans.
+        immutable: names of the features that may not change.
+        categories: names of columns of codes 0, 1, ..., or what the names of one-hot columns begin
+            with: "job" for job_clerk and job_cook, or for job=clerk and job=cook.
+
+    Raises:
+        UnknownNameError: for a name that fits no column.
+        InvalidInputError: for columns that are no codes or not one-hot, with the first such row.
+
+    Example:
+        >>> import pandas
+        >>> frame = pandas.DataFrame({"age": [20, 50], "job_clerk": [0, 1], "job_cook": [1, 0]})
+        >>> schema = schema_of_numbers(frame, immutable=["age"], categories=["job"])
+        >>> [(feature.name, feature.mutable) for feature in schema.features]
+        [('age', False), ('job', True)]
+    """
+    names = list(frame)
+    _require_finite(frame)
+    features: list[Feature] = []
+    of_groups: set[str] = set()
+    for name in categories:
+        found = [each for each in names if each.startswith(tuple(name + s for s in _SEPARATORS))]
+        if name not in names and found:
+            of_groups.update(found)
+            values = tuple(each[len(name) + 1 :] for each in found)
+            features.append(Categorical(name, values, tuple(map(names.index, found))))
+    for column, name in enumerate(names):
+        if name not in of_groups:
+            features.append(_feature(frame[name], column, is_code=name in categories))
+    features.sort(key=lambda each: columns_of(each)[0])
+    known = [feature.name for feature in features]
+    _require_known([*immutable, *categories], known)
+    schema = FeatureSchema(features).restricted([name for name in known if name not in immutable])
+    schema.check(torch.from_numpy(frame.to_numpy(np.float32)))
+    return schema
+
+
+def _feature(values: Series, column: int, *, is_code: bool) -> Feature:
+    name = str(values.name)
+    if values.dtype == bool:
+        return Categorical(name, (False, True), (column,), one_hot=False)
+    lower, upper = float(values.min()), float(values.max())
+    if is_code:
+        if upper >= _MOST_CATEGORIES:
+            raise InvalidInputError(
+                f"{name} holds {upper:g}; a category held as numbers has codes 0, 1, ... below "
+                f"{_MOST_CATEGORIES}"
+            )
+        return Categorical(name, tuple(range(int(max(upper, 0)) + 1)), (column,), one_hot=False)
+    whole = values.dtype.kind in "iu"
+    return Continuous(name, column, lower=lower, upper=upper, integer=whole)
+
+
+def _require_finite(frame: DataFrame) -> None:
+    bad = ~np.isfinite(frame.to_numpy(np.float64))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise InvalidInputError(
+            f"{frame.columns[column]}: row {row} is NaN or infinite; {int(bad.any(axis=1).sum())} "
+            f"of {len(frame)} rows are affected. Fill the gaps or drop those rows"
+        )
+
+
+def _require_known(names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("feature", name, known)

@@ -1,0 +1,213 @@
+"""Tasks of other people's models and rows: from Python, and from files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from xai_adapters.benchmark.run.bench import probabilities_of
+from xai_adapters.benchmark.run.references import referred, told
+from xai_adapters.benchmark.tasks.data_file import as_frame, read_data
+from xai_adapters.benchmark.tasks.own_table import own_table
+from xai_adapters.benchmark.tasks.task import Task
+from xai_adapters.errors import InvalidInputError
+from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.model.black_box import BlackBox
+
+DEFAULT_LIMIT = 100
+
+
+def task_of(
+    model: Any,
+    rows: Any,
+    *,
+    background: Any = None,
+    name: str = "own",
+    description: str = "",
+    class_names: Sequence[str] = (),
+    feature_names: Sequence[str] = (),
+    schema: FeatureSchema | None = None,
+    limit: int | None = None,
+    mask_value: float = 0.5,
+) -> Task:
+    """A task of a model and rows of yours.
+
+    Args:
+        model: a torch module giving class logits or probabilities, an estimator with
+            `predict_proba` or `predict`, or a function of an array of rows giving class
+            probabilities.
+        rows: (n, d) table or (n, channels, height, width) images in [0, 1], as tensor or array.
+        background: (m, ...) rows like those, for explainers that are fitted or need a reference;
+            by default the rows beyond the limit, and all of them if there are none.
+        name: of the task, in results.
+        description: of data and model in one sentence.
+        class_names: one for each of the model's outputs.
+        feature_names: one for each column.
+        schema: what the columns are; with it counterfactuals are compared, without it attributions.
+        limit: explain at most so many rows, the first; by default 100.
+        mask_value: what a masked pixel is set to.
+
+    Raises:
+        InvalidInputError: for rows that are no numbers of such a shape, or hold NaN.
+        PredictorError: if the model cannot be asked about the rows.
+
+    Example:
+        >>> import numpy as np
+        >>> task = task_of(lambda X: np.stack((X[:, 0] < 0, X[:, 0] >= 0), 1) * 1.0, np.eye(4))
+        >>> (task.kind, len(task.rows), task.class_names)
+        ('tabular', 4, ('class 0', 'class 1'))
+    """
+    limit = DEFAULT_LIMIT if limit is None else limit
+    if limit < 1:
+        raise InvalidInputError(f"limit must be at least 1 row, not {limit}")
+    given = _usable(rows, "rows", feature_names)
+    rest = given[limit:] if len(given) > limit else given
+    reference = rest if background is None else _usable(background, "background", feature_names)
+    if reference.shape[1:] != given.shape[1:]:
+        raise InvalidInputError(
+            f"background rows of shape {tuple(reference.shape[1:])} do not go with rows of shape "
+            f"{tuple(given.shape[1:])}"
+        )
+    if isinstance(model, nn.Module):
+        model.eval()
+    kind: Literal["image", "tabular"] = "image" if given.ndim == 4 else "tabular"
+    task = Task(
+        name, description, kind, model, given[:limit], reference, (), mask_value,
+        tuple(feature_names), schema=schema,
+    )  # fmt: skip
+    black_box = BlackBox(model)
+    n_classes = probabilities_of(task, black_box).shape[1]
+    known = class_names or [str(label) for label in black_box.classes or ()]
+    names = tuple(known) or tuple(f"class {number}" for number in range(n_classes))
+    if len(names) != n_classes:
+        raise InvalidInputError(f"{len(names)} class names for a model with {n_classes} outputs")
+    return Task(**{**vars(task), "class_names": names})
+
+
+def _usable(rows: Any, what: str, names: Sequence[str]) -> Tensor:
+    """Rows as a float32 tensor, if they are numbers and of a shape that can be explained."""
+    try:
+        found = torch.as_tensor(rows).to(torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(f"the {what} are not numbers: {error}") from error
+    if found.ndim not in (2, 4) or not len(found):
+        raise InvalidInputError(
+            f"the {what} must be a table (n, d) or images (n, channels, height, width) of at least "
+            f"one row; they are of shape {tuple(found.shape)}"
+        )
+    bad = ~torch.isfinite(found)
+    if bad.any():
+        n_bad, place = int(bad.flatten(1).any(dim=1).sum()), bad.nonzero()[0].tolist()
+        column = names[place[1]] if found.ndim == 2 and names else f"{place[1:]}".strip("[]")
+        raise InvalidInputError(
+            f"the {what} hold NaN or infinity: first in row {place[0]}, column {column}; "
+            f"{n_bad} of {len(found)} rows are affected. Fill the gaps or drop those rows"
+        )
+    if found.ndim == 4 and (found.min() < 0 or found.max() > 1):
+        raise InvalidInputError(
+            f"images must lie in [0, 1]; the {what} lie in [{float(found.min()):.3g}, "
+            f"{float(found.max()):.3g}]. Scale them, and let the model normalise them itself"
+        )
+    return found
+
+
+def model_of(reference: str) -> Any:
+    """The model that "module:attribute" names: itself, or what the function there returns.
+
+    A function that cannot be called without arguments is itself a model, of an array of rows.
+
+    Raises:
+        InvalidInputError: if it cannot be imported or made.
+    """
+    found = referred(reference)
+    is_model = isinstance(found, nn.Module) or hasattr(found, "predict_proba")
+    if is_model and not isinstance(found, type):
+        return found
+    if not callable(found):
+        raise InvalidInputError(
+            f"'{reference}' is a {type(found).__name__}; a model, or a function without arguments "
+            "that makes one, was expected"
+        )
+    if not isinstance(found, type) and _needs_arguments(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise InvalidInputError(f"'{reference}' made no model: {told(error)}") from error
+
+
+def _needs_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    # What has no signature tells nothing.
+    except (TypeError, ValueError) as error:
+        return isinstance(error, TypeError)
+    return False
+
+
+def task_from_files(
+    model: str,
+    data: Path,
+    *,
+    background: Path | None = None,
+    limit: int | None = None,
+    mask_value: float = 0.5,
+    device: torch.device | str = "cpu",
+    counterfactuals: bool = False,
+    immutable: Sequence[str] = (),
+    categories: Sequence[str] = (),
+) -> Task:
+    """The task of a model and rows in a file; see `task_of`.
+
+    Args:
+        model: "module:attribute" of the model, or of a function that makes it.
+        data: the rows to explain; see `read_data`.
+        background: rows that explainers are fitted to.
+        limit: explain at most so many rows, the first; by default 100.
+        mask_value: what a masked pixel is set to.
+        device: where module and rows are.
+        counterfactuals: compare counterfactuals, with the schema that `own_table` makes of the
+            columns. If some of them are text, the model is given DataFrames.
+        immutable: then, names of the features that may not change.
+        categories: then, names of the features that are categories though they hold numbers.
+
+    Raises:
+        UnknownNameError: for a feature that is not there.
+        InvalidInputError: for what cannot be used.
+        PredictorError: if the model cannot be asked about the rows.
+    """
+    found = model_of(model)
+    wanted = tuple(str(name) for name in getattr(found, "feature_names_in_", ()))
+    read = read_data(data, wanted)
+    other = None if background is None else read_data(background, read.names or wanted)
+    rows: Any
+    reference: Any
+    schema: FeatureSchema | None = None
+    if counterfactuals:
+        beside = None if other is None else other.frame()
+        if other is None and read.background is not None:
+            beside = as_frame(read.background, tuple(read.frame()), f"background of '{data}'")
+        table = own_table(found, read.frame(), beside, immutable, categories)
+        found, rows, reference, schema = table.model, table.rows, table.background, table.schema
+        names = schema.names
+    else:
+        rows, names = read.numbers(), read.names
+        reference = read.background if other is None else other.numbers()
+    if isinstance(found, nn.Module):
+        found.to(device)
+    return task_of(
+        found,
+        torch.as_tensor(rows).to(device),
+        background=None if reference is None else torch.as_tensor(reference).to(device),
+        name=f"{model} on {data.name}",
+        description=f"{model} on rows of {data.name}",
+        feature_names=names,
+        schema=schema,
+        limit=limit,
+        mask_value=mask_value,
+    )

@@ -1,0 +1,8 @@
+"""The user's table: what its columns are, and how they may change."""
+
+from xai_adapters.features.array_black_box import ArrayBlackBox
+from xai_adapters.features.groups import FeatureGroups
+from xai_adapters.features.kinds import Categorical, Continuous
+from xai_adapters.features.schema import FeatureSchema
+
+__all__ = ["ArrayBlackBox", "Categorical", "Continuous", "FeatureGroups", "FeatureSchema"]

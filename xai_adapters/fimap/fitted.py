@@ -1,0 +1,230 @@
+"""FIMAP's two networks after fitting, and the units in which they see rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.linalg import vector_norm
+
+from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.fimap.gumbel import PartialGumbel
+from xai_adapters.fimap.networks import Perturber, Surrogate
+from xai_adapters.model.outputs import OutputKind
+
+_NO_FLIP = 1e6
+_OWN_TENSORS = ("mean", "spread", "mean_change", "lengths")
+# Rows worked on at once where each is tried with every class.
+_BLOCK = 4096
+# Rows worked on at once otherwise.
+_LARGE_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class FittedNetworks:
+    """Surrogate s and perturber g, and all that is needed to ask them about encoded rows.
+
+    Args:
+        schema: what the columns are, and how each may change.
+        surrogate: stands for the black box.
+        perturber: perturbs rows towards a class.
+        mean: (c,) what is subtracted from a row's continuous columns.
+        spread: (c,) what they are then divided by.
+        norm: 1 or 2, the norm in which continuous changes are measured.
+        classes: the labels that the black box numbered, where it returns labels.
+        reading: what the black box's numbers were taken for.
+        mean_change: (K, c) the mean change of rows that go to each class; empty while fitting.
+        lengths: (m,) how far m fitted rows are from another class of the surrogate, sorted.
+    """
+
+    schema: FeatureSchema
+    surrogate: Surrogate
+    perturber: Perturber
+    mean: Tensor
+    spread: Tensor
+    norm: int
+    classes: list[Any] | None
+    reading: OutputKind
+    mean_change: Tensor = field(default_factory=lambda: torch.empty(0))
+    lengths: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @cached_property
+    def layer(self) -> PartialGumbel:
+        """The perturber's last layer."""
+        return PartialGumbel(len(self.schema.continuous), self.schema.group_sizes)
+
+    @cached_property
+    def costs(self) -> tuple[Tensor, Tensor]:
+        """What a standard unit of each continuous feature and a change of each category costs."""
+        continuous = torch.tensor([feature.cost for feature in self.schema.continuous])
+        categorical = torch.tensor([feature.cost for feature in self.schema.categorical])
+        return continuous.to(self.mean.device), categorical.to(self.mean.device)
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        """(e,) the mean of each encoded column; categories are left as they are."""
+        return torch.cat((self.mean, self.mean.new_zeros(sum(self.schema.group_sizes))))
+
+    @cached_property
+    def _spread(self) -> Tensor:
+        """(e,) the spread of each encoded column, 1 for categories."""
+        return torch.cat((self.spread, self.spread.new_ones(sum(self.schema.group_sizes))))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything about the networks that is an array, by name."""
+        weights = {
+            f"{name}.{key}": tensor
+            for name, network in (("surrogate", self.surrogate), ("perturber", self.perturber))
+            for key, tensor in network.state_dict().items()
+        }
+        return weights | {name: getattr(self, name) for name in _OWN_TENSORS}
+
+    def facts(self) -> dict[str, Any]:
+        """The rest, for JSON."""
+        return {
+            "schema": self.schema.facts(),
+            "n_classes": self.perturber.n_classes,
+            "norm": self.norm,
+            "classes": self.classes,
+            "reading": self.reading,
+        }
+
+    @classmethod
+    def from_saved(
+        cls,
+        tensors: dict[str, Tensor],
+        facts: dict[str, Any],
+        surrogate_widths: Sequence[int],
+        perturber_widths: Sequence[int],
+    ) -> FittedNetworks:
+        """The networks with these `tensors` and `facts`."""
+        schema = FeatureSchema.from_facts(facts["schema"])
+        mean, n_classes = tensors["mean"], facts["n_classes"]
+        drawn = (0.0, Generator(mean.device), mean.device)
+        surrogate = Surrogate(schema.n_encoded, n_classes, surrogate_widths, *drawn)
+        perturber = Perturber(schema.n_encoded, n_classes, perturber_widths, *drawn)
+        networks: dict[str, Surrogate | Perturber] = {
+            "surrogate": surrogate,
+            "perturber": perturber,
+        }
+        for name, network in networks.items():
+            network.freeze()
+            weights = {key: tensors[f"{name}.{key}"] for key in network.state_dict()}
+            network.load_state_dict(weights)
+        own: dict[str, Any] = {name: tensors[name] for name in _OWN_TENSORS}
+        rest: dict[str, Any] = {name: facts[name] for name in ("norm", "classes", "reading")}
+        return cls(schema, surrogate, perturber, **own, **rest)
+
+    def with_mean_change(self, rows: Tensor, labels: Tensor) -> FittedNetworks:
+        """The same networks, knowing how they perturb these encoded rows (m, e) of classes (m,)."""
+        c, n_classes = len(self.mean), self.perturber.n_classes
+        mean_change = self.mean.new_zeros(n_classes, c)
+        for target in range(n_classes):
+            some = rows[labels != target]
+            if len(some):
+                reached = torch.full_like(labels[: len(some)], target)
+                change = self.perturbed(some, reached) - some
+                mean_change[target] = change[:, :c].mean(dim=0).to(mean_change)
+        return replace(self, mean_change=mean_change)
+
+    def encoded(self, rows: Tensor) -> Tensor:
+        """The user's rows (n, d) encoded (n, e), in at least the precision of the units."""
+        return self.schema.encode(rows).to(torch.promote_types(rows.dtype, self.mean.dtype))
+
+    def standardised(self, encoded: Tensor) -> Tensor:
+        """Encoded rows (n, e) as the networks see them; float32, whatever the user's dtype."""
+        return ((encoded - self._mean) / self._spread).to(torch.float32)
+
+    def surrogate_class(self, encoded: Tensor) -> Tensor:
+        """Class (n,) that the surrogate gives encoded rows (n, e)."""
+        with torch.no_grad():
+            return torch.cat(
+                [
+                    self.surrogate(self.standardised(some)).argmax(dim=1)
+                    for some in encoded.split(_LARGE_BLOCK)
+                ]
+            )
+
+    def proposal(self, encoded: Tensor, target: Tensor) -> Tensor:
+        """What the perturber proposes for encoded rows, to be settled by the schema: (n, e)."""
+        outputs = self.perturber(self.standardised(encoded), target).to(encoded.dtype)
+        return self.layer.proposal(encoded, outputs * self._spread)
+
+    def perturbed(self, encoded: Tensor, target: Tensor) -> Tensor:
+        """Encoded rows (n, e) perturbed towards classes (n,), every constraint kept."""
+        return self.schema.settle(encoded, self.proposal(encoded, target))
+
+    def length(self, before: Tensor, after: Tensor) -> Tensor:
+        """How far (n,) encoded rows are from others in the schema's metric.
+
+        The norm of the continuous features' change in standard units, each times its cost, plus
+        the cost of each category that changed.
+        """
+        continuous, categorical = self.costs
+        moved = (after - before)[:, : len(self.mean)] / self.spread
+        length: Tensor = vector_norm(moved * continuous.to(moved.dtype), self.norm, dim=1)
+        if len(categorical):
+            length = length + self.layer.changed(before, after) @ categorical.to(moved.dtype)
+        return length
+
+    def nearest_other(self, encoded: Tensor, origin: Tensor) -> Tensor:
+        """The class (n,) whose perturbation leaves `origin` (n,) and is the shortest."""
+        if self.perturber.n_classes == 2:
+            return 1 - origin
+        return torch.cat(
+            [
+                self._nearest_other_of(some, some_origins)
+                for some, some_origins in zip(
+                    encoded.split(_BLOCK), origin.split(_BLOCK), strict=True
+                )
+            ]
+        )
+
+    def _nearest_other_of(self, rows: Tensor, origin: Tensor) -> Tensor:
+        n_classes = self.perturber.n_classes
+        tried = rows.repeat_interleave(n_classes, dim=0)
+        target = torch.arange(n_classes, device=rows.device).repeat(len(rows))
+        perturbed = self.perturbed(tried, target)
+        probabilities = self.surrogate(self.standardised(perturbed)).softmax(dim=1)
+        left = origin.repeat_interleave(n_classes)
+        cost = torch.where(
+            probabilities.argmax(dim=1) != left,
+            self.length(tried, perturbed).to(probabilities.dtype),
+            # No flip: behind all flips, and the nearer to one the better.
+            # Multiplied, as a float32 of this size has no room for a probability to be added.
+            _NO_FLIP * (1 + probabilities.gather(1, left[:, None])[:, 0]),
+        )
+        return cost.masked_fill(target == left, torch.inf).view(-1, n_classes).argmin(dim=1)
+
+
+def units(
+    rows: Tensor, shared: bool, columns: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and spread (c,) by which columns of rows (n, d) are standardised, in at least float32.
+
+    Args:
+        rows: (n, d) numbers; they are not copied as a whole.
+        shared: whether all columns get the same spread.
+        columns: (c,) numbers of the columns; None for all.
+    """
+    chosen = slice(None) if columns is None else list(columns)
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    mean = rows.mean(dim=0, dtype=dtype)[chosen]
+    # Taken from the values themselves: rounding gives a constant column a tiny variance.
+    extent = rows.amax(dim=0).to(dtype)[chosen] - rows.amin(dim=0).to(dtype)[chosen]
+    if shared and len(mean):
+        extent = extent.amax().expand_as(extent)
+    varies = extent > 0
+    # In units of the extent, as squares of very small and very large numbers are not finite.
+    divisor, squares = torch.where(varies, extent, 1.0), torch.zeros_like(mean)
+    for some in rows.split(_BLOCK):
+        squares += ((some[:, chosen] - mean) / divisor).square().sum(dim=0)
+    variance = squares / len(rows)
+    if shared and len(mean):
+        variance = variance.mean().expand_as(variance)
+    # A constant column has no spread; its own unit is as good as any.
+    return mean, torch.where(varies, extent * variance.sqrt(), 1.0)

@@ -1,0 +1,126 @@
+"""Saved explainers: one safetensors file with the arrays, and JSON in its header for the rest.
+
+Nothing is unpickled: a file can hold numbers and text, and no code.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xai_adapters.errors import InvalidInputError, XaiAdaptersError
+from xai_adapters.utils.files import replace_file
+
+FORMAT_VERSION = 1
+_HEADER = "xai_adapters"
+
+
+class Saveable(Protocol):
+    """What can be saved to a file, and read from it."""
+
+    def save(self, path: str | Path) -> None:
+        """Write to a file."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Saveable:
+        """Read what `save` wrote."""
+
+
+Explainer = TypeVar("Explainer", bound=Saveable)
+
+
+class SavedExplainerError(XaiAdaptersError, ValueError):
+    """A file that is not a saved explainer, or not one that can be read here."""
+
+
+def write_explainer(
+    path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
+    """Write arrays and facts to a file, which is replaced at once.
+
+    Args:
+        path: the file.
+        kind: what is saved, to be asked for when it is read.
+        tensors: arrays by name.
+        facts: whatever JSON can hold.
+
+    Raises:
+        InvalidInputError: if a fact is something that JSON cannot hold.
+        OSError: if the file cannot be written.
+    """
+    try:
+        header = json.dumps({"kind": kind, "version": FORMAT_VERSION, "facts": facts})
+    except TypeError as error:
+        raise InvalidInputError(
+            f"the {kind} cannot be saved: {error}; class labels must be text or numbers"
+        ) from error
+    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    replace_file(Path(path), lambda draft: save_file(arrays, draft, metadata={_HEADER: header}))
+
+
+def read_explainer(
+    path: str | Path, kind: str, device: torch.device | str = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_explainer` wrote.
+
+    Args:
+        path: the file.
+        kind: what it must hold.
+        device: where the arrays shall be.
+
+    Returns:
+        Arrays by name, and the facts.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        SavedExplainerError: if it is truncated, something else, of another kind, or written by a
+            newer version of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file '{path}'")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
+            found = header and (header["kind"], header["version"])
+            if found == (kind, FORMAT_VERSION):
+                return {name: file.get_tensor(name) for name in file.keys()}, header["facts"]  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise SavedExplainerError(
+            f"'{path}' is not a saved explainer, or only a part of one: {error}"
+        ) from error
+    if not found:
+        raise SavedExplainerError(f"'{path}' was not saved by xai_adapters")
+    if found[0] != kind:
+        raise SavedExplainerError(f"'{path}' holds a {found[0]}, not a {kind}")
+    raise SavedExplainerError(
+        f"'{path}' has format {found[1]}, and this version of xai_adapters reads format "
+        f"{FORMAT_VERSION}: upgrade xai_adapters, or fit and save again"
+    )
+
+
+def explainer_bytes(explainer: Saveable) -> Tensor:
+    """The bytes (m,) of the file that `explainer.save` writes, to be kept inside another file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "explainer")
+        explainer.save(path)
+        return torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+
+
+def explainer_from_bytes(kind: type[Explainer], data: Tensor) -> Explainer:
+    """The explainer of class `kind` that `explainer_bytes` gave these bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "explainer")
+        data.cpu().numpy().tofile(path)
+        explainer = kind.load(path)
+    assert isinstance(explainer, kind)
+    return explainer
