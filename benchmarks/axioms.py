@@ -35,8 +35,8 @@ sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "axioms")]
 
 # `directed_box` needs an image, and claims nothing of the axioms' models.
 OURS = (
-    "fimap", "fimap_as_fitted", "fimap_check", "fimap_put_back", "fimap_local_search",
-    "invariant_box", "invariant_box_exit",
+    "fimap", "fimap_as_fitted", "fimap_line_search", "fimap_sparsify", "fimap_local_search",
+    "invariant_box", "invariant_box_counterfactual",
 )  # fmt: skip
 OURS_SHARE = 40
 BRIEF_FIT = {
@@ -55,8 +55,8 @@ def in_brief(name: str, subject: Any) -> Any:
     """One of ours, made with few steps or questions."""
     from xai_adapters.explainers import ours
 
-    if name == "invariant_box_exit":
-        return ours.invariant_box_exit(subject, surrogate=BRIEF_FIT, **BRIEF_SEARCH)
+    if name == "invariant_box_counterfactual":
+        return ours.invariant_box_counterfactual(subject, surrogate=BRIEF_FIT, **BRIEF_SEARCH)
     made = getattr(ours, name)(subject, **({} if name == "invariant_box" else BRIEF_FIT))
     fewer = BRIEF_SETTINGS.get(name)
     return replace(made, settings={**made.settings, **fewer}) if fewer else made

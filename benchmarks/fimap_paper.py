@@ -160,7 +160,7 @@ EXPERIMENTS = {
             "recovery accuracy": 0.984,
             "adversarial accuracy": 0.98,
             "validity as fitted": 0.98,
-            "validity with the check": 0.999,
+            "validity with a line search": 0.999,
             "cosine to LIME": 0.936,
             "cosine to LIME, smallest 10 % left out": 0.964,
             "length over the nearest flip": 1.10,
@@ -183,7 +183,7 @@ EXPERIMENTS = {
             "recovery accuracy": 0.94,
             "adversarial accuracy": 0.93,
             "validity as fitted": 0.95,
-            "validity with the check": 0.999,
+            "validity with a line search": 0.999,
             "cosine to LIME": 0.688,
             "length over the nearest flip": 1.15,
             "fit, seconds": 5.0,
@@ -211,7 +211,7 @@ EXPERIMENTS = {
             "recovery accuracy": 0.988,
             "adversarial accuracy": 0.985,
             "validity as fitted": 0.98,
-            "validity with the check": 0.999,
+            "validity with a line search": 0.999,
             "cosine between two seeds": 0.95,
             "fit, seconds": 120.0,
         },
@@ -224,7 +224,7 @@ EXPERIMENTS = {
             "recovery accuracy": 0.89,
             "adversarial accuracy": 0.95,
             "validity as fitted": 0.93,
-            "validity with the check": 0.995,
+            "validity with a line search": 0.995,
             "changed categories as fitted": 2.0,
             "fit, seconds": 60.0,
         },
@@ -236,7 +236,7 @@ EXPERIMENTS = {
         wanted={
             "recovery accuracy": 0.98,
             "validity as fitted": 0.98,
-            "validity with the check": 0.995,
+            "validity with a line search": 0.995,
             "changed categories as fitted": 2.0,
             "fit, seconds": 60.0,
         },
@@ -255,29 +255,35 @@ def measure(experiment: Experiment, seed: int, n_lime: int) -> dict[str, float]:
     start = time.perf_counter()
     explainer.fit(training, box)
     figures = {"fit, seconds": time.perf_counter() - start}
-    origin = box.labels(rows)
-    figures["forest F1"] = f1_score(truth, origin)
-    found = explainer.perturb(rows, origin=origin, black_box=box)
-    checked = explainer.perturb(rows, origin=origin, black_box=box, check=True)
-    back = explainer.perturb(rows, origin=origin, black_box=box, check=True, put_back=True)
+    original_class = box.labels(rows)
+    figures["forest F1"] = f1_score(truth, original_class)
+    found = explainer.perturb(rows, original_class=original_class, black_box=box)
+    checked = explainer.perturb(
+        rows, original_class=original_class, black_box=box, line_search=True
+    )
+    back = explainer.perturb(
+        rows, original_class=original_class, black_box=box, line_search=True, sparsify=True
+    )
     again = MinimalPerturbation(schema=schema, seed=seed + 100, **experiment.settings)
-    other = again.fit(training, box).perturb(rows, origin=origin)
+    other = again.fit(training, box).perturb(rows, original_class=original_class)
     figures |= {
-        "recovery accuracy": mean(found.class_before == origin),
-        "adversarial accuracy": mean(found.class_after != origin),
+        "recovery accuracy": mean(found.class_before == original_class),
+        "adversarial accuracy": mean(found.class_after != original_class),
         "validity as fitted": mean(found.success),
-        "validity with the check": mean(checked.success),
+        "validity with a line search": mean(checked.success),
         "L2 as fitted": mean(found.perturbation.norm(dim=1)),
-        "L2 with the check": mean(checked.perturbation.norm(dim=1)),
+        "L2 with a line search": mean(checked.perturbation.norm(dim=1)),
         "cosine between two seeds": mean(cosine_similarity(found.perturbation, other.perturbation)),
         "questions in fit": explainer.n_queries - len(training),
         "questions a row, check": checked.queries / len(rows),
         "questions a row, put back": back.queries / len(rows),
     }
-    for name, result in (("as fitted", found), ("with the check", checked), ("put back", back)):
+    for name, result in (("as fitted", found), ("with a line search", checked), ("put back", back)):
         figures |= {f"{what} {name}": value for what, value in changes(result, schema).items()}
     if experiment.plane:
-        figures |= in_the_plane(experiment, explainer, box, training, rows, origin, n_lime, seed)
+        figures |= in_the_plane(
+            experiment, explainer, box, training, rows, original_class, n_lime, seed
+        )
     return figures
 
 
@@ -300,18 +306,24 @@ def in_the_plane(
     box: BlackBox,
     training: Tensor,
     rows: Tensor,
-    origin: Tensor,
+    original_class: Tensor,
     n_lime: int,
     seed: int,
 ) -> dict[str, float]:
     """LIME's directions and speed, the nearest flips on a grid, and how certain the blob is."""
     unit = training.std(dim=0)
     forest = box.predictor
-    nearest = nearest_flips(forest, rows / unit, origin, unit)
+    nearest = nearest_flips(forest, rows / unit, original_class, unit)
     searched = explainer.perturb(
-        rows, origin=origin, black_box=box, check=True, local_search=LOCAL_SEARCH
+        rows,
+        original_class=original_class,
+        black_box=box,
+        line_search=True,
+        local_search=LOCAL_SEARCH,
     )
-    checked = explainer.perturb(rows, origin=origin, black_box=box, check=True)
+    checked = explainer.perturb(
+        rows, original_class=original_class, black_box=box, line_search=True
+    )
     figures = {
         f"length over the nearest flip{how}": found.length.mean().item() / nearest.mean()
         for how, found in (("", searched), (", no local search", checked))
@@ -319,8 +331,8 @@ def in_the_plane(
     figures["questions a row, local search"] = searched.queries / len(rows)
     if experiment.draw is draw_blob:
         inside = ((rows - 0.5).norm(dim=1) < 0.5).numpy()
-        rank = explainer.certainty(rows, origin=origin).rank
-        for how, near in (("", rank), (", with the check and local search", searched.length)):
+        rank = explainer.certainty(rows, original_class=original_class).rank
+        for how, near in (("", rank), (", with a line search and local search", searched.length)):
             name = f"area under the ROC curve, uncertain inside the blob{how}"
             figures[name] = float(roc_auc_score(inside, -near.numpy()))
 
@@ -331,42 +343,45 @@ def in_the_plane(
         explanation = lime.explain_instance(rows[at].numpy(), forest.predict_proba, num_features=2)
         for column, weight in explanation.as_map()[1]:
             weights[at, column] = weight
-    some, own = rows[:2000], origin[:2000]
+    some, own = rows[:2000], original_class[:2000]
     lime_seconds = (time.perf_counter() - start) / len(weights) * len(some)
     settings = {**experiment.settings, **LIKE_LIME}
     like_lime = MinimalPerturbation(seed=seed, **settings).fit(training, box)
     for name, fitted in (("", like_lime), (", as the rest was fitted", explainer)):
-        change = fitted.perturb(rows, origin=origin).perturbation[: len(weights)] / unit
+        change = (
+            fitted.perturb(rows, original_class=original_class).perturbation[: len(weights)] / unit
+        )
         # Minus the perturbation speaks for the class a row has, LIME's weights for class 1.
-        towards_1 = change * (1 - 2 * origin[: len(weights), None])
+        towards_1 = change * (1 - 2 * original_class[: len(weights), None])
         cosine = cosine_similarity(towards_1, weights)
         large = change.norm(dim=1) > change.norm(dim=1).quantile(0.1)
         figures[f"cosine to LIME{name}"] = mean(cosine)
         figures[f"cosine to LIME, smallest 10 % left out{name}"] = mean(cosine[large])
 
-    forward = seconds(lambda: explainer.perturb(some, 1 - own, origin=own), repeats=50)
+    forward = seconds(lambda: explainer.perturb(some, 1 - own, original_class=own), repeats=50)
     asked = seconds(
-        lambda: explainer.perturb(some, origin=own, black_box=box, check=True), repeats=1
+        lambda: explainer.perturb(some, original_class=own, black_box=box, line_search=True),
+        repeats=1,
     )
     settings = {**experiment.settings, **AS_IN_THE_PAPER}
     wide = MinimalPerturbation(seed=seed, **settings).fit(training, box)
-    wide_forward = seconds(lambda: wide.perturb(some, 1 - own, origin=own), repeats=50)
-    wide_found = wide.perturb(rows, origin=origin, black_box=box)
+    wide_forward = seconds(lambda: wide.perturb(some, 1 - own, original_class=own), repeats=50)
+    wide_found = wide.perturb(rows, original_class=original_class, black_box=box)
     fit_seconds = seconds(lambda: explainer.fit(training, box), repeats=1)
     return figures | {
         f"explain {len(some):,} rows, seconds": forward,
-        f"explain {len(some):,} rows with the check, seconds": asked,
+        f"explain {len(some):,} rows with a line search, seconds": asked,
         f"LIME, {len(some):,} rows, seconds": lime_seconds,
         "LIME over the forward pass": lime_seconds / forward,
         "LIME over the forward pass, as in the paper": lime_seconds / wide_forward,
         "validity as fitted, as in the paper": mean(wide_found.success),
-        "LIME over the check": lime_seconds / asked,
+        "LIME over the line search": lime_seconds / asked,
         "break-even, rows": fit_seconds / ((lime_seconds - forward) / len(some)),
     }
 
 
 def nearest_flips(
-    forest: RandomForestClassifier, rows: Tensor, origin: Tensor, unit: Tensor
+    forest: RandomForestClassifier, rows: Tensor, original_class: Tensor, unit: Tensor
 ) -> np.ndarray[Any, Any]:
     """How far (n,) rows are from the nearest point of another class, on a grid around them."""
     ends = [
@@ -376,9 +391,11 @@ def nearest_flips(
     grid = torch.cartesian_prod(*ends)
     classes = torch.from_numpy(forest.predict((grid * unit).numpy()))
     distance = np.zeros(len(rows))
-    for label in origin.unique():
+    for label in original_class.unique():
         tree = KDTree(grid[classes != label].numpy())
-        distance[origin == label] = tree.query(rows[origin == label].numpy())[0][:, 0]
+        distance[original_class == label] = tree.query(rows[original_class == label].numpy())[0][
+            :, 0
+        ]
     return distance
 
 
@@ -453,8 +470,11 @@ def cost(n_columns: int, n_rows: int) -> dict[str, float]:
     fit_seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     some = X[:1000]
-    origin = box.labels(some)
-    explain = seconds(lambda: explainer.perturb(some, 1 - origin, origin=origin), repeats=5)
+    original_class = box.labels(some)
+    explain = seconds(
+        lambda: explainer.perturb(some, 1 - original_class, original_class=original_class),
+        repeats=5,
+    )
     data = X.numel() * 4 / 2**20
     return {
         "columns": n_columns,

@@ -1,14 +1,30 @@
-"""Every exception the package raises on purpose.
+"""Every exception and warning of the package.
 
-Each says what was wrong, where, and what to do. All derive from `XaiAdaptersError`, and each also
-from the built-in exception a caller would expect, so that existing `except ValueError` code works.
+Each says what was wrong, where, and what to do. All exceptions derive from `XaiAdaptersError`, and
+each also from the built-in exception that a caller would expect:
+
+    XaiAdaptersError
+    ├── InvalidInputError (ValueError)
+    ├── UnknownNameError (ValueError)
+    ├── UnknownOptionError (TypeError)
+    ├── PredictorError (ValueError)
+    │   └── ConstantPredictorError
+    ├── NotFittedError (RuntimeError)
+    ├── NotApplicableError (TypeError)
+    ├── SavedExplainerError (ValueError)
+    ├── ResultsFolderError (OSError)
+    └── MissingDependencyError (ImportError)
+
+    UserWarning
+    ├── FitWarning
+    └── BoxWarning
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 
@@ -40,6 +56,10 @@ class MissingDependencyError(XaiAdaptersError, ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
 
+class SavedExplainerError(XaiAdaptersError, ValueError):
+    """A file that is not a saved explainer, or not one that can be read here."""
+
+
 class ResultsFolderError(XaiAdaptersError, OSError):
     """A folder of results that cannot be read or written, or that another process works in."""
 
@@ -57,9 +77,20 @@ class UnknownNameError(XaiAdaptersError, ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = _nearest(name, known)
         super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(known)}.")
+
+
+class UnknownOptionError(XaiAdaptersError, TypeError):
+    """An option that a call does not have, with the nearest one that it has."""
+
+    def __init__(self, owner: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"{owner} has no option '{name}'.{_nearest(name, sorted(known))}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -169,7 +169,7 @@ def test_queries_are_counted(adapter, name):
     if name == "FIMAPCounterfactual":
         # Each row as it is, twelve questions, and what was found.
         assert asked <= 14 * len(ROWS)
-        assert made(adapter, name, check=False).fit(X).explain(ROWS).queries == 2 * len(ROWS)
+        assert made(adapter, name, line_search=False).fit(X).explain(ROWS).queries == 2 * len(ROWS)
 
 
 # Targets.
@@ -298,7 +298,7 @@ def test_a_row_without_a_counterfactual_is_left_as_it_was(adapter, name):
 
 
 def test_rows_that_miss_in_a_batch_are_left_as_they_were(adapter):
-    explainer = made(adapter, "FIMAPCounterfactual", check=False).fit(X)
+    explainer = made(adapter, "FIMAPCounterfactual", line_search=False).fit(X)
     # Not the decision it was fitted to, so that some perturbations miss.
     explainer.reset_predictor(lambda rows: three_classes(rows - 0.5))
     rows = normal(60, 3, seed=4)

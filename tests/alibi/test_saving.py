@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from schemas import rows_of, schemas
 
 from xai_adapters.alibi.convention import plain
-from xai_adapters.errors import FitWarning, InvalidInputError, NotFittedError
-from xai_adapters.utils.persistence import SavedExplainerError
+from xai_adapters.errors import FitWarning, InvalidInputError, NotFittedError, SavedExplainerError
 
 X = normal(300, 3)
 ROWS = normal(4, 3, seed=1)

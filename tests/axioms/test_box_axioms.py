@@ -31,7 +31,7 @@ _UNITS = "it adds up widths, and takes its steps, in the inputs' units"
 _DRAWS = "its draws differ from feature to feature"
 INVARIANT_BOX = explainer(
     "invariant_box",
-    lambda model: InvariantBox(output="probabilities", **QUICK),
+    lambda model: InvariantBox(output_type="probabilities", **QUICK),
     {
         # Of the share itself nothing is known: what is bounded is the expected hinge.
         "sampled_invariance": 0.05,
@@ -53,7 +53,7 @@ def certified(model: nn.Module) -> Any:
 
     def boxes(rows: Tensor, target: Tensor, max_width: Any = 1.0) -> Any:
         solver = SemifactualBox(max_width=max_width, confidence=1 - 1e-9, **QUICK)
-        return solver.explain(rows, black_box, origin=target)
+        return solver.explain(rows, black_box, original_class=target)
 
     return boxes
 

@@ -36,18 +36,23 @@ class FIMAP:
     """FIMAP with the check and needless changes put back, fitted quickly."""
 
     def __init__(self, subject: Any) -> None:
-        self.black_box = BlackBox(subject.model, output="logits")
+        self.black_box = BlackBox(subject.model, output_type="logits")
         self.solver = MinimalPerturbation(schema=subject.schema, **QUICK_FIMAP)
         self.solver.fit(subject.background, self.black_box)
 
-    def perturb(self, rows: Tensor, origin: Tensor, target: Tensor | None = None) -> Any:
+    def perturb(self, rows: Tensor, original_class: Tensor, target: Tensor | None = None) -> Any:
         return self.solver.perturb(
-            rows, target, origin=origin, black_box=self.black_box, check=True, put_back=True
+            rows,
+            target,
+            original_class=original_class,
+            black_box=self.black_box,
+            line_search=True,
+            sparsify=True,
         )
 
 
 FIMAP_CHECKED = explainer(
-    "fimap_put_back",
+    "fimap_sparsify",
     FIMAP,
     {
         "validity": 0,
@@ -94,7 +99,7 @@ def test_what_fimap_does_not_claim_it_does_not_keep(name: str):
     assert record.status == "broken", record
 
 
-def found_nothing(rows: Tensor, origin: Tensor) -> Tensor:
+def found_nothing(rows: Tensor, original_class: Tensor) -> Tensor:
     return rows
 
 
@@ -114,10 +119,10 @@ def test_who_never_finds_anything_keeps_nothing_and_is_told_so_by_coverage(name:
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda rows, origin: None,
-        lambda rows, origin: rows[:, :0],
-        lambda rows, origin: rows * torch.nan,
-        lambda rows, origin: 1 / 0,
+        lambda rows, original_class: None,
+        lambda rows, original_class: rows[:, :0],
+        lambda rows, original_class: rows * torch.nan,
+        lambda rows, original_class: 1 / 0,
     ],
     ids=["None", "wrong shape", "NaN", "raises"],
 )
@@ -158,7 +163,7 @@ def test_distance_is_in_the_units_of_who_knows_the_background():
     def to_the_plane(subject: Any) -> Any:
         variance = subject.background.var(dim=0)
 
-        def perturb(rows: Tensor, origin: Tensor) -> Tensor:
+        def perturb(rows: Tensor, original_class: Tensor) -> Tensor:
             share = rows.sum(dim=1, keepdim=True) * (1 + 1e-9) / variance.sum()
             return rows - share * variance
 
@@ -236,12 +241,12 @@ class Recorder:
 
 
 def by_position(recorder: Recorder) -> Any:
-    return lambda rows, classes: recorder.of(rows=rows, origin=classes)
+    return lambda rows, classes: recorder.of(rows=rows, original_class=classes)
 
 
 def by_name(recorder: Recorder) -> Any:
-    def perturb(rows: Tensor, target: Any = None, *, origin: Any = None) -> Any:
-        return recorder.of(rows=rows, origin=origin, target=target)
+    def perturb(rows: Tensor, target: Any = None, *, original_class: Any = None) -> Any:
+        return recorder.of(rows=rows, original_class=original_class, target=target)
 
     return SimpleNamespace(perturb=perturb)
 
@@ -274,8 +279,8 @@ def test_every_host_is_called_in_its_own_way(form: Any):
     asked = recorder.asked
     assert isinstance(asked["rows"], np.ndarray if form is as_alibi else Tensor)
     assert np.array_equal(asked["rows"], ROWS)
-    if "origin" in asked:
-        assert torch.equal(asked["origin"], ORIGIN)
+    if "original_class" in asked:
+        assert torch.equal(asked["original_class"], ORIGIN)
     if "target" in asked:
         assert asked["target"] is None
         change(ROWS, ORIGIN, 1 - ORIGIN)
@@ -314,7 +319,7 @@ def test_who_has_to_be_told_a_target_is_not_asked_without():
     ids=["rows", "one in a tuple", "ours", "ours, not asked", "alibi", "alibi, none", "no flag"],
 )
 def test_every_host_is_understood(answer: Any, given: list[bool], success: list[bool] | None):
-    found = changing(lambda rows, origin: answer)(ROWS, ORIGIN)
+    found = changing(lambda rows, original_class: answer)(ROWS, ORIGIN)
     assert found.rows.dtype == torch.float64
     assert found.given.tolist() == given
     assert (found.success if success is None else found.success.tolist()) == success
@@ -326,6 +331,8 @@ def test_what_cannot_be_called_is_said():
 
 
 def test_the_rows_that_were_given_are_not_handed_out():
-    changing(lambda rows, origin: rows.zero_() + origin.zero_()[:, None])(ROWS, ORIGIN)
+    changing(lambda rows, original_class: rows.zero_() + original_class.zero_()[:, None])(
+        ROWS, ORIGIN
+    )
     assert ROWS[0, 0] == 1
     assert ORIGIN[1] == 1

@@ -211,7 +211,7 @@ def test_with_adversarial_draws_a_linear_models_box_is_the_linear_programs(seed,
     box = InvariantBox(
         draws="adversarial",
         hinge_on="logits",
-        output="logits",
+        output_type="logits",
         penalty=0.5,
         optimizer=partial(torch.optim.Adam, betas=(0.9, 0.99)),
         n_steps=1200,

@@ -162,7 +162,7 @@ def test_boxes_are_those_of_algorithm_1_written_plainly(
         "patience": 4,
         "seed": seed,
     }
-    box = InvariantBox(**shared, draws="uniform", max_width=bound, output="logits").solve(
+    box = InvariantBox(**shared, draws="uniform", max_width=bound, output_type="logits").solve(
         model, rows
     )
     for row, x in enumerate(rows):
@@ -181,7 +181,9 @@ def test_the_plain_comparison_meets_rows_that_stop_at_different_steps():
 
 @given(MODELS, ROWS, st.integers(0, 3))
 def test_objective_and_violation_rate_are_counted_on_fresh_draws(model, rows, seed):
-    solver = InvariantBox(n_steps=5, n_check_draws=16, step_size=0.3, seed=seed, output="logits")
+    solver = InvariantBox(
+        n_steps=5, n_check_draws=16, step_size=0.3, seed=seed, output_type="logits"
+    )
     box = solver.solve(model, rows)
     generator = Generator().manual_seed(2 * seed + 1)
     draws = torch.empty(16, N_FEATURES, dtype=torch.float64).uniform_(-1, 1, generator=generator)
@@ -272,7 +274,7 @@ def test_classes_that_never_win_change_nothing(nothing, model, rows, n_more):
 
     # Tilted draws lean towards the likeliest classes, of which there are more.
     solver = InvariantBox(
-        penalty=10, n_steps=10, n_draws=4, step_size=0.2, output="logits", draws="uniform"
+        penalty=10, n_steps=10, n_draws=4, step_size=0.2, output_type="logits", draws="uniform"
     )
     same_boxes(solver.solve(model, rows), solver.solve(with_more, rows), tolerance=1e-9)
 
@@ -629,6 +631,6 @@ def test_a_box_that_has_left_the_class_for_good_comes_back(draws):
     def model(x):
         return torch.stack((0 * x[:, 0] + 20, 6000 * x.square().mean(dim=1)), dim=1)
 
-    box = InvariantBox(draws=draws, output="logits").solve(model, torch.zeros(2, 50))
+    box = InvariantBox(draws=draws, output_type="logits").solve(model, torch.zeros(2, 50))
     assert (box.objective > 0).all()
     assert (box.violation_rate < 0.1).all()

@@ -17,7 +17,7 @@ LOWER, UPPER = -1.0, 2.0
 
 def faded(x, most, *, n=8, seed=0):
     decision = Decision(lambda x: torch.stack((x.flatten(1).sum(dim=1), 0 * x.flatten(1)[:, 0]), 1),
-                        x, output="logits")  # fmt: skip
+                        x, output_type="logits")  # fmt: skip
     largest = BoxShape(x, bounds=(LOWER, UPPER)).boxes(torch.arange(len(x)), most[:, None])
     return FadedDraws(ExpectedHinge(decision), largest, n, seed)
 

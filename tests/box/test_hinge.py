@@ -54,7 +54,7 @@ def plain_hinge(model, row, c, width, draws, on, over):
 )
 def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_size, on, over):
     model, rows, target, width, draws = problem
-    decision = Decision(model, rows, target, output="logits", batch_size=batch_size)
+    decision = Decision(model, rows, target, output_type="logits", batch_size=batch_size)
     hinge = ExpectedHinge(decision, on=on, over_classes=over)
     boxes = Boxes(torch.arange(len(rows)), rows, width[:, None])
     again = hinge.estimate(boxes, draws)
@@ -107,7 +107,7 @@ def test_smoothed_slopes_are_of_draws_projected_on_what_they_raise(
         lambda x: torch.stack((0 * x[:, 0], x @ slopes + offset), dim=1),
         rows,
         torch.tensor([0, 0]),
-        output="logits",
+        output_type="logits",
     )
     hinge = ExpectedHinge(decision, on="logits")
     draws = torch.empty(N_DRAWS, N_FEATURES, dtype=torch.float64)
@@ -128,7 +128,7 @@ def test_smoothed_or_not_a_box_that_grows_in_proportion_gains_the_same(problem, 
     model, rows, target, width, draws = problem
     of = box_shape(shape, rows, None, 0.7 if shape == "directed" else None)
     boxes = of.boxes(torch.arange(len(rows)), width[:, None].expand(-1, of.n_sides, -1))
-    hinge = ExpectedHinge(Decision(model, rows, target, output="logits"))
+    hinge = ExpectedHinge(Decision(model, rows, target, output_type="logits"))
     gains = []
     for amount in (0.0, 0.3, 1.0):
         slope = torch.empty_like(boxes.width)
@@ -141,7 +141,7 @@ def test_smoothed_or_not_a_box_that_grows_in_proportion_gains_the_same(problem, 
 @given(problems())
 def test_summed_over_classes_the_hinge_of_probabilities_is_at_most_1(problem):
     model, rows, target, width, draws = problem
-    hinge = ExpectedHinge(Decision(model, rows, target, output="logits"))
+    hinge = ExpectedHinge(Decision(model, rows, target, output_type="logits"))
     found = hinge.estimate(Boxes(torch.arange(len(rows)), rows, width[:, None]), draws).hinge
     assert ((found >= 0) & (found <= 1)).all()
 
@@ -199,7 +199,7 @@ def test_attacking_corners_of_a_linear_model_are_its_worst(
 ):
     offset = torch.tensor([0.5, 0.25, 0.0], dtype=torch.float64)
     decision = Decision(
-        lambda x: x @ weights + offset, rows, output="logits", batch_size=batch_size
+        lambda x: x @ weights + offset, rows, output_type="logits", batch_size=batch_size
     )
     hinge = ExpectedHinge(decision, on="logits", over_classes=over)
     width, every = width.abs(), torch.arange(2)

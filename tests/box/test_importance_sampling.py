@@ -26,7 +26,7 @@ ROWS = matrices(2, N_FEATURES)
 
 
 def tilted(model, rows, n, *, width=None, seed=0):
-    decision = Decision(model, rows, output="logits")
+    decision = Decision(model, rows, output_type="logits")
     largest = Boxes(torch.arange(len(rows)), rows, torch.ones_like(rows)[:, None])
     largest = largest if width is None else largest.resized(width)
     return TiltedDraws(ExpectedHinge(decision), largest, n, seed), decision
@@ -85,7 +85,7 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
     first = torch.randn(6, 8, generator=generator)
     second = torch.randn(8, 3, generator=generator)
     rows = torch.randn(3, 6, generator=generator)
-    decision = Decision(lambda x: (x @ first).relu() @ second, rows, output="logits")
+    decision = Decision(lambda x: (x @ first).relu() @ second, rows, output_type="logits")
     baseline = None if shape in ("symmetric", "asymmetric") else -0.5
     of = box_shape(shape, rows, (-1.5, 1.5), baseline)
     every = torch.arange(3)
@@ -126,7 +126,7 @@ def test_smoothed_slopes_of_a_linear_hinge_have_the_same_mean_with_less_noise(sh
     generator = Generator().manual_seed(0)
     slopes, x = torch.randn(40, generator=generator), torch.zeros(1, 40)
     decision = Decision(
-        lambda x: torch.stack((0 * x[:, 0] + 6, x @ slopes), dim=1), x, output="logits"
+        lambda x: torch.stack((0 * x[:, 0] + 6, x @ slopes), dim=1), x, output_type="logits"
     )
     of = box_shape(shape, x, None, slopes.sign() if shape == "directed" else None)
     width = torch.full((1, of.n_sides, 40), 0.3 if shape == "directed" else 1.0)

@@ -195,10 +195,10 @@ def test_probabilities_and_single_outputs_give_the_box_of_their_logits():
     weight = torch.tensor([[1.0, -2.0], [0.5, 1.0]], dtype=torch.float64)
     x = torch.tensor([[0.3, 0.1]], dtype=torch.float64)
     how = {"slack_penalty": HARD, "max_width": 1.0}
-    logits = linear_program_box(lambda x: x @ weight.T, x, output="logits", **how)
+    logits = linear_program_box(lambda x: x @ weight.T, x, output_type="logits", **how)
     probabilities = linear_program_box(lambda x: (x @ weight.T).softmax(dim=1), x, **how)
     single = linear_program_box(
-        lambda x: (x @ (weight[1] - weight[0])).sigmoid(), x, output="probabilities", **how
+        lambda x: (x @ (weight[1] - weight[0])).sigmoid(), x, output_type="probabilities", **how
     )
     for other in (probabilities, single):
         assert torch.allclose(other.below, logits.below, atol=1e-6)

@@ -428,7 +428,7 @@ def test_a_lone_output_is_read_alike_alone_and_in_a_batch(kind):
     inputs = torch.tensor([[0.3, 0.0], [3.0, 0.0], [-3.0, 0.0]])
     explainer = made(kind, lambda x: x[:, 0], inputs)
     if kind is MIP:
-        explainer = MIP(lambda x: x[:, 0], output="logits", **QUICK[MIP])
+        explainer = MIP(lambda x: x[:, 0], output_type="logits", **QUICK[MIP])
     every = explainer.attribute(inputs)
     assert_alike(explainer.attribute(inputs[:1]), every[:1])
 
@@ -479,7 +479,7 @@ def test_tensors_with_one_entry_a_row_go_with_their_rows_to_fimap():
     # The same row told twice: its class is 1 and then 0.
     inputs, told = INPUTS[[0, 0]], torch.tensor([1.0, -1.0]) * INPUTS[0, 0].sign()
     attributions = explainer.attribute(inputs, additional_forward_args=told)
-    leaving = explainer.explainer.perturb(inputs, origin=torch.tensor([1, 0])).perturbation
+    leaving = explainer.explainer.perturb(inputs, original_class=torch.tensor([1, 0])).perturbation
     assert torch.equal(attributions, -leaving)
     assert not torch.allclose(*leaving)
     cut = FIMAP(signed, **QUICK[FIMAP]).fit(many, torch.ones(len(many)), internal_batch_size=50)
@@ -822,7 +822,9 @@ def test_checked_counterfactuals_are_what_forward_func_says(linear_fimap):
     fitted, checked = (linear_fimap.perturb(inputs, check=check) for check in (False, True))
     assert (forward(checked).argmax(dim=1) != before).all()
     assert (checked - inputs).norm(dim=1).mean() < (fitted - inputs).norm(dim=1).mean()
-    reached = linear_fimap.perturb((inputs,), target=1, check=True, put_back=True, local_search=8)
+    reached = linear_fimap.perturb(
+        (inputs,), target=1, line_search=True, sparsify=True, local_search=8
+    )
     assert (forward(reached[0]).argmax(dim=1) == 1).all()
 
 
@@ -841,14 +843,14 @@ def test_fit_asks_about_perturbed_inputs_unless_an_argument_belongs_to_each_exam
         explainer.fit(inputs, arguments)
         assert sum(asked) == n_asked
     with pytest.raises(InvalidInputError, match="one entry for each of these"):
-        explainer.perturb(inputs, additional_forward_args=torch.zeros(80), check=True)
+        explainer.perturb(inputs, additional_forward_args=torch.zeros(80), line_search=True)
 
 
 def test_certainty_is_that_of_the_examples(linear_fimap):
     inputs = normal(40, 3, seed=3)
     certainty = linear_fimap.certainty(inputs)
     assert certainty.length.shape == certainty.rank.shape == (40,)
-    origin = linear_fimap.forward_func(inputs).argmax(dim=1)
-    direct = linear_fimap.explainer.certainty(inputs, origin=origin)
+    original_class = linear_fimap.forward_func(inputs).argmax(dim=1)
+    direct = linear_fimap.explainer.certainty(inputs, original_class=original_class)
     assert_alike(certainty.length, direct.length)
     assert_alike(certainty.rank, direct.rank)

@@ -55,21 +55,21 @@ SERVED = [
 def changed(entry: str, of: Subject, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Counterfactuals, the rows' classes and those of the counterfactuals."""
     box = BlackBox(of.model)
-    origin = box.labels(rows)
-    found = explainer_entry(entry).load()(of).counterfactuals(rows, origin)
-    return found, origin, box.labels(found)
+    original_class = box.labels(rows)
+    found = explainer_entry(entry).load()(of).counterfactuals(rows, original_class)
+    return found, original_class, box.labels(found)
 
 
 @pytest.mark.parametrize(("entry", "name"), SERVED)
 def test_a_row_flips_and_keeps_its_constraints_or_is_as_it_was(entry: str, name: str):
     of, rows = subject(name)
     before = rows.clone()
-    found, origin, labels = changed(entry, of, rows)
+    found, original_class, labels = changed(entry, of, rows)
     assert torch.equal(rows, before)
     assert found.shape == rows.shape
     assert found.dtype == rows.dtype
     same = (found == rows).all(dim=1)
-    assert torch.equal(labels == origin, same)
+    assert torch.equal(labels == original_class, same)
     schema = of.schema or FeatureSchema.all_continuous(rows.shape[1])
     for old, new in zip(rows.tolist(), found.tolist(), strict=True):
         assert keeps(schema, old, new)
@@ -98,12 +98,12 @@ def test_images_are_refused(entry: str):
 def test_a_row_alone_gets_what_it_gets_among_others(entry: str, name: str):
     of, rows = subject(name)
     rows = rows[:3]
-    found, origin, _ = changed(entry, of, rows)
+    found, original_class, _ = changed(entry, of, rows)
     generator = explainer_entry(entry).load()(of)
     alone = torch.cat(
-        [generator.counterfactuals(rows[i : i + 1], origin[i : i + 1]) for i in range(3)]
+        [generator.counterfactuals(rows[i : i + 1], original_class[i : i + 1]) for i in range(3)]
     )
-    turned = generator.counterfactuals(rows.flip(0), origin.flip(0)).flip(0)
+    turned = generator.counterfactuals(rows.flip(0), original_class.flip(0)).flip(0)
     # A network's sums depend on the size of the batch in their last digit.
     tolerance = 1e-4 if name.endswith("network") else 0.0
     assert torch.allclose(alone, found, rtol=0, atol=tolerance)
@@ -218,14 +218,14 @@ def test_wachter_keeps_the_nearest_point_that_flipped():
     centre = of.background.median(dim=0).values
     deviation = (of.background - centre).abs().median(dim=0).values
     for row in rows[:5, None]:
-        origin = BlackBox(of.model).labels(row)
+        original_class = BlackBox(of.model).labels(row)
         generator = explainer_entry("wachter").load()(
             Subject(Recorder(), of.background, "tabular", None)
         )
         asked.clear()
-        found = generator.counterfactuals(row, origin)
+        found = generator.counterfactuals(row, original_class)
         points = torch.cat(asked)
-        points = points[BlackBox(of.model).labels(points) != origin]
+        points = points[BlackBox(of.model).labels(points) != original_class]
         lengths = ((points - row).abs() / deviation).sum(dim=1)
         length = ((found - row).abs() / deviation).sum()
         assert float(length) == pytest.approx(float(lengths.min()), rel=1e-4)
@@ -235,18 +235,18 @@ def test_wachter_keeps_the_nearest_point_that_flipped():
 def test_results_have_the_rows_precision(dtype: torch.dtype):
     of, rows = subject("moons forest")
     of = Subject(of.model, of.background.to(dtype), "tabular", None)
-    found, origin, labels = changed("growing_spheres", of, rows.to(dtype))
+    found, original_class, labels = changed("growing_spheres", of, rows.to(dtype))
     assert found.dtype == dtype
-    assert (labels != origin).all()
+    assert (labels != original_class).all()
 
 
 def test_the_nearest_unlike_neighbour_is_what_a_loop_finds():
     of, rows = subject("mixed forest")
     rows = rows[:10]
-    found, origin, _ = changed("nearest_unlike", of, rows)
+    found, original_class, _ = changed("nearest_unlike", of, rows)
     box, encoded = BlackBox(of.model), MIXED.encode(of.background)
     unlike = box.labels(of.background)
-    for row, label, after in zip(rows, origin, found, strict=True):
+    for row, label, after in zip(rows, original_class, found, strict=True):
         best, nearest = row, float("inf")
         for other in encoded[unlike != label]:
             point = MIXED.decode(MIXED.settle(MIXED.encode(row[None]), other[None]))

@@ -70,11 +70,11 @@ def test_no_point_is_nearer_than_the_nearest_leafs(schema: FeatureSchema, seed: 
     for feature in schema.continuous:
         # Outside of bounds, and no whole numbers.
         some[6:, feature.column] += 0.25
-    origin = box.labels(some)
+    original_class = box.labels(some)
     found = nearest_leaf(Subject(tree, rows, "tabular", None, 0, schema)).counterfactuals(
-        some, origin
+        some, original_class
     )
-    for row, label, after in zip(some, origin, found, strict=True):
+    for row, label, after in zip(some, original_class, found, strict=True):
         points = []
         for cells in itertools.product(*values_of(schema, tree, row.tolist())):
             point = row.tolist()
@@ -112,18 +112,18 @@ def test_no_method_comes_nearer_to_a_tree_than_its_nearest_leaf(entry: str, name
     of, rows = subject(name)
     encoded, box = EncodedSubject.of(of), BlackBox(of.model)
     rows = rows[3:6] if entry.startswith("dice") else rows
-    origin = box.labels(rows)
+    original_class = box.labels(rows)
     exact, other = (
-        explainer_entry(each).load()(of).counterfactuals(rows, origin)
+        explainer_entry(each).load()(of).counterfactuals(rows, original_class)
         for each in ("nearest_leaf", entry)
     )
     before = encoded.schema.encode(rows)
     lengths = [encoded.length(before, encoded.schema.encode(rows_)) for rows_ in (exact, other)]
-    flipped = box.labels(other) != origin
+    flipped = box.labels(other) != original_class
     kept = torch.tensor(
         [keeps(encoded.schema, *pair) for pair in zip(rows.tolist(), other.tolist(), strict=True)]
     )
-    assert (box.labels(exact) != origin)[flipped & kept].all()
+    assert (box.labels(exact) != original_class)[flipped & kept].all()
     assert (lengths[0] <= lengths[1] + 1e-4)[flipped & kept].all()
     assert (flipped & kept).any()
 
@@ -189,11 +189,13 @@ def test_no_point_is_nearer_than_the_one_on_the_plane(case):
     model = linear(weights, biases)
     of = Subject(model, rows, "tabular", None, 0, schema)
     encoded, box = EncodedSubject.of(of), BlackBox(model)
-    origin = box.labels(rows)
-    found = nearest_on_plane(of).counterfactuals(rows, origin)
+    original_class = box.labels(rows)
+    found = nearest_on_plane(of).counterfactuals(rows, original_class)
     scale = encoded.scale.double().numpy()
     lower, upper = schema.intervals(rows)
-    for at, (row, label) in enumerate(zip(rows.double().numpy(), origin.tolist(), strict=True)):
+    for at, (row, label) in enumerate(
+        zip(rows.double().numpy(), original_class.tolist(), strict=True)
+    ):
         low = (lower[at].double().numpy() - row) / scale
         high = (upper[at].double().numpy() - row) / scale
         others = [
@@ -224,27 +226,27 @@ def test_a_linear_layer_is_a_linear_classifier(bias: bool):
         model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(3, outputs, bias=bias))
         rows = torch.randn(40, 3)
         box = BlackBox(model)
-        origin = box.labels(rows)
+        original_class = box.labels(rows)
         found = nearest_on_plane(Subject(model, rows, "tabular", None)).counterfactuals(
-            rows, origin
+            rows, original_class
         )
-        assert (box.labels(found) != origin).double().mean() == 1.0
+        assert (box.labels(found) != original_class).double().mean() == 1.0
         halfway = rows + 0.99 * (found - rows)
-        assert (box.labels(halfway) == origin).all()
+        assert (box.labels(halfway) == original_class).all()
 
 
 def test_the_grid_is_searched_completely():
     of, rows = subject("moons tree")
     box, unit = BlackBox(of.model), of.background.std(dim=0, correction=0)
-    origin = box.labels(rows)
-    found = nearest_on_grid(of).counterfactuals(rows, origin)
+    original_class = box.labels(rows)
+    found = nearest_on_grid(of).counterfactuals(rows, original_class)
     axes = [
         np.linspace(low - 0.3 * u, high + 0.3 * u, 400, dtype=np.float32)
         for low, high, u in zip(*of.background.aminmax(dim=0), unit, strict=True)
     ]
     grid = np.stack([np.repeat(axes[0], 400), np.tile(axes[1], 400)], axis=1)
     labels = of.model.predict(grid)
-    for row, label, after in zip(rows[:10].numpy(), origin, found, strict=False):
+    for row, label, after in zip(rows[:10].numpy(), original_class, found, strict=False):
         others = grid[labels != int(label)]
         lengths = np.linalg.norm((others - row) / unit.numpy(), axis=1)
         length = np.linalg.norm((after.numpy() - row) / unit.numpy())

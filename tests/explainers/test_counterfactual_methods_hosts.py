@@ -85,11 +85,11 @@ def test_a_host_gives_rows_of_the_model_and_leaves_no_trace(
     if entry == "dice_kdtree" and name.startswith("mixed"):
         of = with_schema(of, FREE)
     box = BlackBox(of.model)
-    origin = box.labels(rows)
+    original_class = box.labels(rows)
     before, original = global_state(), rows.clone()
     capfd.readouterr()
     generator = made(entry, of)
-    found = generator.counterfactuals(rows, origin)
+    found = generator.counterfactuals(rows, original_class)
     assert global_state() == before
     assert capfd.readouterr() == ("", "")
     assert torch.equal(rows, original)
@@ -98,22 +98,22 @@ def test_a_host_gives_rows_of_the_model_and_leaves_no_trace(
     if of.schema is not None:
         check_columns(of.schema, rows, found)
     if entry != "cfrl":
-        flipped = box.labels(found) != origin
+        flipped = box.labels(found) != original_class
         assert torch.equal(flipped, (found != rows).any(dim=1))
         assert flipped.double().mean() >= 0.75
-    assert torch.equal(generator.counterfactuals(rows, origin), found)
-    assert torch.equal(made(entry, of).counterfactuals(rows, origin), found)
+    assert torch.equal(generator.counterfactuals(rows, original_class), found)
+    assert torch.equal(made(entry, of).counterfactuals(rows, original_class), found)
 
 
 @pytest.mark.parametrize("entry", ["dice_random", "dice_genetic", "dice_kdtree"])
 def test_a_row_alone_gets_what_it_gets_among_others(entry: str):
     of, rows = subject("mixed forest")
     of, rows = with_schema(of, FREE), rows[:3]
-    origin = BlackBox(of.model).labels(rows)
+    original_class = BlackBox(of.model).labels(rows)
     generator = made(entry, of)
-    found = generator.counterfactuals(rows, origin)
+    found = generator.counterfactuals(rows, original_class)
     for at in (2, 0, 1):
-        alone = generator.counterfactuals(rows[at : at + 1], origin[at : at + 1])
+        alone = generator.counterfactuals(rows[at : at + 1], original_class[at : at + 1])
         assert torch.equal(alone[0], found[at])
 
 
@@ -138,13 +138,13 @@ def test_dice_changes_only_what_it_is_let(entry: str, monkeypatch: pytest.Monkey
     of, rows = subject("mixed forest")
     rows = rows[3:6]
     free = with_schema(of, MIXED.restricted(["income", "job"]))
-    origin = BlackBox(of.model).labels(rows)
-    found = made(entry, free).counterfactuals(rows, origin)
+    original_class = BlackBox(of.model).labels(rows)
+    found = made(entry, free).counterfactuals(rows, original_class)
     assert torch.equal(found[:, [3, 5, 6, 7, 8, 9]], rows[:, [3, 5, 6, 7, 8, 9]])
     # No row of the background is a clone but for income and job.
     assert torch.equal(found, rows) == (entry == "dice_kdtree")
     fixed = with_schema(of, MIXED.restricted([]))
-    assert torch.equal(made(entry, fixed).counterfactuals(rows, origin), rows)
+    assert torch.equal(made(entry, fixed).counterfactuals(rows, original_class), rows)
 
 
 @pytest.mark.parametrize("entry", DICE)
@@ -159,17 +159,17 @@ def test_rows_stay_where_dice_finds_nothing(entry: str, monkeypatch: pytest.Monk
             return np.tile([0.8, 0.2], (len(X), 1))
 
     constant = Subject(Constant(), of.background[:60], "tabular", None, 0, FREE)
-    origin = torch.zeros(2, dtype=torch.int64)
-    assert torch.equal(made(entry, constant).counterfactuals(rows[:2], origin), rows[:2])
+    original_class = torch.zeros(2, dtype=torch.int64)
+    assert torch.equal(made(entry, constant).counterfactuals(rows[:2], original_class), rows[:2])
 
 
 def test_dice_leaves_rows_with_unknown_categories_alone():
     of, rows = subject("mixed forest")
     background = of.background[of.background[:, 0] == 0]
     clerks = rows[rows[:, 0] == 1][:2]
-    origin = BlackBox(of.model).labels(clerks)
+    original_class = BlackBox(of.model).labels(clerks)
     known = Subject(of.model, background, "tabular", None, 0, FREE)
-    assert torch.equal(made("dice_random", known).counterfactuals(clerks, origin), clerks)
+    assert torch.equal(made("dice_random", known).counterfactuals(clerks, original_class), clerks)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_row_in_a_gap_between_whole_numbers_stays():
 
 @given(schemas(), SEEDS)
 def test_facts_are_json_and_make_the_same_schema(schema, seed):
-    read = FeatureSchema.from_facts(json.loads(json.dumps(schema.facts(), allow_nan=False)))
+    read = FeatureSchema.from_dict(json.loads(json.dumps(schema.to_dict(), allow_nan=False)))
     assert read == schema
     assert hash(read) == hash(schema)
     assert str(read.features) == str(schema.features)
@@ -242,7 +242,7 @@ AGE = {"kind": "continuous", "name": "age", "column": 0, "lower": None, "upper":
 )
 def test_what_is_not_the_facts_of_a_schema_is_refused(facts):
     with pytest.raises(InvalidInputError):
-        FeatureSchema.from_facts(facts)
+        FeatureSchema.from_dict(facts)
 
 
 def test_a_schema_counts_itself():
@@ -595,7 +595,7 @@ def test_a_dataframe_describes_itself():
         Continuous("income", 6, lower=0, upper=9, direction="up"),
         Categorical("town", ("bath", "york"), (7, 8), mutable=False),
     )
-    json.dumps(schema.facts(), allow_nan=False)
+    json.dumps(schema.to_dict(), allow_nan=False)
 
 
 def test_dataframes_become_rows_and_rows_dataframes():

@@ -75,10 +75,12 @@ def test_nearly_all_rows_flip_and_move_straight_across_the_boundary(linear):
     found = linear.perturb(X, black_box=two_classes)
     assert linear.recovery_accuracy > 0.97
     assert found.success.double().mean() > 0.97
-    assert (found.class_after != found.origin).double().mean() > 0.97
+    assert (found.class_after != found.original_class).double().mean() > 0.97
     assert torch.equal(found.class_before, linear.predict(X))
     # Away from class 1 is against the weights. 0.97 was measured; 0.33 is as good as a guess.
-    across = torch.cosine_similarity(found.perturbation, (1 - 2 * found.origin[:, None]) * WEIGHTS)
+    across = torch.cosine_similarity(
+        found.perturbation, (1 - 2 * found.original_class[:, None]) * WEIGHTS
+    )
     assert across.mean() > 0.93
 
 
@@ -100,9 +102,9 @@ def test_every_row_reaches_the_class_asked_for(corners):
     found = corners.perturb(X, target, black_box=three_classes)
     assert torch.equal(found.target, target)
     assert found.success.double().mean() > 0.95
-    moved = found.origin != target
+    moved = found.original_class != target
     across = torch.cosine_similarity(
-        found.perturbation[moved], CORNERS[target[moved]] - CORNERS[found.origin[moved]]
+        found.perturbation[moved], CORNERS[target[moved]] - CORNERS[found.original_class[moved]]
     )
     assert across.mean() > 0.9
 
@@ -121,7 +123,7 @@ def test_a_row_in_its_target_class_already_is_not_perturbed(fitted):
     found = explainer.perturb(X, own)
     assert not found.perturbation.any()
     assert torch.equal(found.perturbed, X)
-    told = explainer.perturb(X, 1 - own.clamp(max=1), origin=1 - own.clamp(max=1))
+    told = explainer.perturb(X, 1 - own.clamp(max=1), original_class=1 - own.clamp(max=1))
     assert not told.perturbation.any()
 
 
@@ -136,13 +138,13 @@ def test_other_is_the_nearest_class_that_leaves_the_own(epochs):
     assert torch.equal(found.perturbation, explainer.perturb(rows).perturbation)
     unit = X.std(dim=0, unbiased=False)
     n_checked = 0
-    for row, origin, chosen in zip(rows, found.origin, found.target, strict=True):
+    for row, original_class, chosen in zip(rows, found.original_class, found.target, strict=True):
         lengths = {}
-        for target in set(range(3)) - {int(origin)}:
+        for target in set(range(3)) - {int(original_class)}:
             one = explainer.perturb(row[None], target)
-            if one.class_after != origin:
+            if one.class_after != original_class:
                 lengths[target] = float((one.perturbation / unit).norm())
-        assert chosen != origin
+        assert chosen != original_class
         if lengths:
             n_checked += 1
             assert chosen == min(lengths, key=lengths.get)
@@ -157,12 +159,18 @@ def test_rows_that_cannot_flip_take_the_target_that_lowers_their_class_most():
     found = explainer.perturb(X)
     surrogate, standardised = explainer._fitted.surrogate, explainer._fitted.standardised
     n_checked = 0
-    for row, origin, chosen in zip(X, found.origin.tolist(), found.target.tolist(), strict=True):
-        others = [explainer.perturb(row[None], target) for target in range(3) if target != origin]
-        if all(one.class_after == origin for one in others):
+    for row, original_class, chosen in zip(
+        X, found.original_class.tolist(), found.target.tolist(), strict=True
+    ):
+        others = [
+            explainer.perturb(row[None], target) for target in range(3) if target != original_class
+        ]
+        if all(one.class_after == original_class for one in others):
             n_checked += 1
             left = {
-                int(one.target): float(surrogate(standardised(one.perturbed)).softmax(1)[0, origin])
+                int(one.target): float(
+                    surrogate(standardised(one.perturbed)).softmax(1)[0, original_class]
+                )
                 for one in others
             }
             assert chosen == min(left, key=left.get)
@@ -181,7 +189,7 @@ def test_success_is_what_the_black_box_says_of_the_perturbed_rows(corners, targe
     assert found.queries == box.n_queries == 2 * len(X)
     before = three_classes(X.numpy() - 2).argmax(axis=1)
     after = three_classes(found.perturbed.numpy() - 2).argmax(axis=1)
-    assert found.origin.tolist() == before.tolist()
+    assert found.original_class.tolist() == before.tolist()
     wanted = after == 1 if target == 1 else after != before
     assert found.success.tolist() == wanted.tolist()
     assert 0 < found.success.sum() < len(X)
@@ -190,11 +198,11 @@ def test_success_is_what_the_black_box_says_of_the_perturbed_rows(corners, targe
 def test_a_known_origin_is_not_asked_for_again(linear):
     X = normal(20, 3, seed=1)
     box = BlackBox(two_classes)
-    origin = torch.arange(20) % 2
-    found = linear.perturb(X, origin=origin, black_box=box)
+    original_class = torch.arange(20) % 2
+    found = linear.perturb(X, original_class=original_class, black_box=box)
     assert found.queries == box.n_queries == len(X)
-    assert torch.equal(found.origin, origin)
-    assert torch.equal(found.target, 1 - origin)
+    assert torch.equal(found.original_class, original_class)
+    assert torch.equal(found.target, 1 - original_class)
 
 
 def test_the_black_box_is_asked_once_a_row_in_fit_and_never_unless_handed_over():
@@ -225,7 +233,7 @@ def test_labels_mean_the_same_class_in_perturb_as_they_did_in_fit():
     for corner in range(3):
         for box in (named, BlackBox(named)):
             found = explainer.perturb(3 * CORNERS[[corner]], black_box=box)
-            assert found.origin.tolist() == [corner]
+            assert found.original_class.tolist() == [corner]
     with pytest.raises(InvalidInputError, match=r"numbers its classes .*'emu', 'dog', 'cat'"):
         explainer.perturb(CORNERS, black_box=BlackBox(named, classes=["emu", "dog", "cat"]))
 
@@ -237,7 +245,7 @@ def test_numbers_are_read_in_perturb_as_they_were_in_fit():
     explainer = MinimalPerturbation(**SMALL, epochs=5).fit(normal(300, 2), score)
     # Alone this row's answer could be a probability below one half.
     found = explainer.perturb(torch.tensor([[0.3, 0.0]]), black_box=score)
-    assert found.origin.tolist() == [1]
+    assert found.original_class.tolist() == [1]
 
 
 def test_a_class_that_fit_has_not_seen_is_named():
@@ -350,8 +358,8 @@ def test_the_objectives_are_those_of_equations_2_and_3(penalty, n_classes, seed)
     explainer.fit(X, BlackBox(lambda X: labels.numpy(), classes=range(n_classes)))
     plain = plain_fimap(X, labels, n_classes, widths=(6, 5), **settings)
     for target in range(n_classes):
-        origin = torch.full((len(X),), (target + 1) % n_classes)
-        found = explainer.perturb(X, target, origin=origin).perturbation
+        original_class = torch.full((len(X),), (target + 1) % n_classes)
+        found = explainer.perturb(X, target, original_class=original_class).perturbation
         torch.testing.assert_close(found, plain[:, target], rtol=1e-3, atol=1e-4)
 
 
@@ -591,16 +599,16 @@ def test_targets_that_are_no_classes_are_named(corners, target, message):
 
 
 @pytest.mark.parametrize(
-    ("origin", "message"),
+    ("original_class", "message"),
     [
-        ([0, 1], "origin has 2 classes for 4 rows"),
+        ([0, 1], "original_class has 2 classes for 4 rows"),
         ([0, 1, 3, 0], "row 2 has class 3; fit saw the classes 0 to 2"),
         ([0, -1, 1, 0], "row 1 has class -1; fit saw the classes 0 to 2"),
     ],
 )
-def test_origins_that_are_no_classes_are_named(corners, origin, message):
+def test_origins_that_are_no_classes_are_named(corners, original_class, message):
     with pytest.raises(InvalidInputError, match=message):
-        corners.perturb(normal(4, 2), origin=torch.tensor(origin))
+        corners.perturb(normal(4, 2), original_class=torch.tensor(original_class))
 
 
 @pytest.mark.parametrize(
@@ -647,9 +655,11 @@ def half_plane():
 def test_the_check_stops_just_beyond_the_boundary(half_plane):
     black_box, explainer, rows = half_plane
     fitted = explainer.perturb(rows, black_box=black_box)
-    checked = explainer.perturb(rows, black_box=black_box, check=True)
+    checked = explainer.perturb(rows, black_box=black_box, line_search=True)
     assert checked.success.all()
-    assert torch.equal(black_box.labels(checked.perturbed) != checked.origin, checked.success)
+    assert torch.equal(
+        black_box.labels(checked.perturbed) != checked.original_class, checked.success
+    )
     distance = (rows[:, 0] + 2 * rows[:, 1] - 1).abs() / 5**0.5
     length = checked.perturbation.norm(dim=1)
     assert (length >= distance).all()
@@ -662,10 +672,17 @@ def test_the_check_stops_just_beyond_the_boundary(half_plane):
 def test_the_check_lengthens_a_step_that_falls_short(half_plane):
     black_box, explainer, rows = half_plane
     rows = rows[black_box.labels(rows) == 0]
-    origin = torch.zeros(len(rows)).long()
+    original_class = torch.zeros(len(rows)).long()
     further = BlackBox(lambda X: X[:, 0] + 2 * X[:, 1] > 5)
-    assert explainer.perturb(rows, origin=origin, black_box=further).success.double().mean() < 0.8
-    checked = explainer.perturb(rows, origin=origin, black_box=further, check=True)
+    assert (
+        explainer.perturb(rows, original_class=original_class, black_box=further)
+        .success.double()
+        .mean()
+        < 0.8
+    )
+    checked = explainer.perturb(
+        rows, original_class=original_class, black_box=further, line_search=True
+    )
     assert checked.success.all()
     assert further.labels(checked.perturbed).all()
 
@@ -673,9 +690,11 @@ def test_the_check_lengthens_a_step_that_falls_short(half_plane):
 def test_the_check_asks_at_most_twelve_times_a_row_and_counts(half_plane):
     black_box, explainer, rows = half_plane
     before = black_box.n_queries
-    found = explainer.perturb(rows, black_box=black_box, check=True)
+    found = explainer.perturb(rows, black_box=black_box, line_search=True)
     assert found.queries == black_box.n_queries - before <= 12 * len(rows)
-    alone = [explainer.perturb(rows[i : i + 1], black_box=black_box, check=True) for i in range(9)]
+    alone = [
+        explainer.perturb(rows[i : i + 1], black_box=black_box, line_search=True) for i in range(9)
+    ]
     together = torch.cat([one.perturbed for one in alone])
     assert torch.allclose(together, found.perturbed[:9], atol=1e-5)
 
@@ -683,22 +702,22 @@ def test_the_check_asks_at_most_twelve_times_a_row_and_counts(half_plane):
 def test_where_nothing_flips_the_perturbation_stays_as_fitted(half_plane):
     _, explainer, rows = half_plane
     stubborn = BlackBox(lambda X: X[:, 0] > 1e9)
-    found = explainer.perturb(rows, black_box=stubborn, check=True)
+    found = explainer.perturb(rows, black_box=stubborn, line_search=True)
     assert not found.success.any()
-    fitted = explainer.perturb(rows, origin=torch.zeros(len(rows)).long())
+    fitted = explainer.perturb(rows, original_class=torch.zeros(len(rows)).long())
     assert torch.equal(found.perturbation, fitted.perturbation)
 
 
 def test_the_check_needs_a_black_box(half_plane):
     _, explainer, rows = half_plane
     with pytest.raises(InvalidInputError, match="black_box="):
-        explainer.perturb(rows, check=True)
+        explainer.perturb(rows, line_search=True)
 
 
-@pytest.mark.parametrize("option", [{"put_back": True}, {"local_search": 10}])
+@pytest.mark.parametrize("option", [{"sparsify": True}, {"local_search": 10}])
 def test_what_goes_with_the_check_says_so(half_plane, option):
     black_box, explainer, rows = half_plane
-    with pytest.raises(InvalidInputError, match="go with check=True"):
+    with pytest.raises(InvalidInputError, match="go with line_search=True"):
         explainer.perturb(rows, black_box=black_box, **option)
 
 
@@ -711,11 +730,11 @@ def test_what_goes_with_the_check_says_so(half_plane, option):
 )
 def test_on_a_linear_model_the_nearest_point_of_the_boundary_is_found(n_columns, settings):
     weights, bias = normal(1, n_columns, seed=7)[0], 0.3
-    black_box = BlackBox(lambda X: X @ weights + bias, arrays="torch", output="logits")
+    black_box = BlackBox(lambda X: X @ weights + bias, arrays="torch", output_type="logits")
     explainer = MinimalPerturbation(epochs=10, **settings).fit(normal(2000, n_columns), black_box)
     rows = normal(500, n_columns, seed=1)
     signed = rows @ weights + bias
-    found = explainer.perturb(rows, black_box=black_box, check=True)
+    found = explainer.perturb(rows, black_box=black_box, line_search=True)
     cosine = torch.cosine_similarity(found.perturbation, -signed.sign()[:, None] * weights)
     assert cosine.mean() > 0.98
     assert found.success.all()
@@ -799,7 +818,7 @@ def test_query_rounds_make_perturbations_valid_that_fool_the_surrogate_alone():
         settings = {**SMALL, "loss": "margin", "query_budget": budget}
         explainer = MinimalPerturbation(**settings, epochs=20).fit(X, beyond)
         found = explainer.perturb(rows, black_box=beyond)
-        assert (found.class_after != found.origin).double().mean() > 0.95
+        assert (found.class_after != found.original_class).double().mean() > 0.95
         validity[budget] = found.success.double().mean().item()
     assert validity[0] < 0.7
     assert validity[3000] > 0.9

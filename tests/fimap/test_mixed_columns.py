@@ -31,7 +31,7 @@ N_FITTED, N_ROWS = 40, 12
 MODES = {
     "as fitted": {},
     "checked": {"check": True},
-    "all": {"check": True, "put_back": True, "local_search": 5},
+    "all": {"check": True, "sparsify": True, "local_search": 5},
 }
 
 
@@ -129,15 +129,15 @@ def test_every_result_keeps_every_constraint_and_success_is_true(
     found = explainer.perturb(some, target, black_box=black_box, **MODES[mode])
     assert_kept(schema, found)
     before, after = (rule(X.numpy()) for X in (some, found.perturbed))
-    assert found.origin.tolist() == before.tolist()
+    assert found.original_class.tolist() == before.tolist()
     wanted = after == target.numpy() if told else after != before
     assert found.success.tolist() == wanted.tolist()
     if told:
-        there = found.origin == target
+        there = found.original_class == target
         assert not found.perturbation[there].any()
     if mode == "as fitted":
         assert found.queries == 2 * N_ROWS
-        never_asked = explainer.perturb(some, target, origin=found.origin)
+        never_asked = explainer.perturb(some, target, original_class=found.original_class)
         assert torch.equal(never_asked.perturbed, found.perturbed)
         assert never_asked.success is None
 
@@ -221,7 +221,7 @@ def test_constraints_hold_in_every_dtype(dtype):
     found = a_fit(PEOPLE, rows, box).perturb(rows, black_box=box, **MODES["all"])
     assert found.perturbed.dtype == dtype
     assert_kept(PEOPLE, found)
-    assert torch.equal(box.labels(found.perturbed) != found.origin, found.success)
+    assert torch.equal(box.labels(found.perturbed) != found.original_class, found.success)
 
 
 @settings(max_examples=12)
@@ -363,9 +363,9 @@ def test_names_of_the_classes_do_not_matter(three_classes):
     other = MinimalPerturbation(**settings).fit(people(800, 0), box)
     some = people(100, 1)
     for target in (None, 2):
-        found = explainer.perturb(some, target, black_box=decided, check=True)
-        of_names = other.perturb(some, target, black_box=named, check=True)
-        assert torch.equal(of_names.origin, found.origin)
+        found = explainer.perturb(some, target, black_box=decided, line_search=True)
+        of_names = other.perturb(some, target, black_box=named, line_search=True)
+        assert torch.equal(of_names.original_class, found.original_class)
         assert torch.equal(of_names.perturbed, found.perturbed)
         assert torch.equal(of_names.success, found.success)
 
@@ -379,7 +379,7 @@ def test_numbering_the_classes_otherwise_permutes_targets(three_classes):
     for new, old in enumerate(order):
         found = explainer.perturb(some, old, black_box=decided)
         permuted = other.perturb(some, new, black_box=box)
-        assert torch.equal(torch.tensor(order)[permuted.origin], found.origin)
+        assert torch.equal(torch.tensor(order)[permuted.original_class], found.original_class)
         assert found.success.double().mean() > 0.9
         assert permuted.success.double().mean() > 0.9
         for result in (found, permuted):

@@ -139,7 +139,7 @@ def test_a_boundary_half_way_or_further_is_hit_within_two_percent():
 def everything(search, seed=0):
     towards = 0.3 * torch.ones_like(search.original[:, : len(search.networks.mean)])
     search.go_along(towards, shorten=seed % 3 > 0)
-    search.put_back()
+    search.sparsify()
     search.shorten(THIRDS)
     search.search_nearby(6, seed, keep_zeros=seed % 2 == 0)
 
@@ -293,7 +293,7 @@ def test_where_nothing_flips_the_proposal_stays():
         lambda rows, _: torch.zeros(len(rows), dtype=torch.bool), original, proposal, schema
     )
     search.go_along(torch.ones(2, 1))
-    search.put_back()
+    search.sparsify()
     search.shorten(THIRDS)
     search.search_nearby(10, 0, keep_zeros=False)
     assert not search.success.any()
@@ -367,7 +367,7 @@ def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed
     assert search.success.all()
     before = search.best.clone()
     recorder.forget()
-    search.put_back()
+    search.sparsify()
     assert recorder.most() <= 2 * len(schema.features)
     every = torch.arange(N_ROWS)
     assert recorder.rule(every, search.best).all()
@@ -391,7 +391,7 @@ def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed
 def test_the_check_and_putting_back_ask_nothing_twice(n_numbers, group_sizes, seed, needed):
     search, recorder, _ = monotone_search(n_numbers, group_sizes, seed, needed)
     search.go_along(torch.zeros(N_ROWS, n_numbers), shorten=False)
-    search.put_back()
+    search.sparsify()
     assert sum(recorder.n_asked.values()) == len(recorder.said)
 
 
@@ -401,7 +401,7 @@ def test_putting_back_asks_at_most_twice_a_feature(n_numbers):
     search, recorder, _ = monotone_search(n_numbers, [], 0, needed=1.0)
     search.ask_once()
     recorder.forget()
-    search.put_back()
+    search.sparsify()
     assert n_numbers <= recorder.most() <= 2 * n_numbers
 
 
@@ -410,7 +410,7 @@ def test_the_only_change_is_needed_and_not_asked_about():
     search.ask_once()
     recorder.forget()
     before = search.best.clone()
-    search.put_back()
+    search.sparsify()
     assert recorder.most() == 0
     assert torch.equal(search.best, before)
 
@@ -423,7 +423,7 @@ def test_few_needed_changes_among_many_are_found_with_few_questions():
     )
     search.ask_once()
     recorder.forget()
-    search.put_back()
+    search.sparsify()
     assert (search.best != 0).nonzero().tolist() == [[r, c] for r in range(3) for c in (7, 100)]
     assert recorder.most() < 50
 

@@ -235,8 +235,8 @@ class Recorder:
         if asked[0, 0] >= len(self.fit.pool):
             # Validation rows, which have numbers of their own.
             return self.answers(asked)
-        own, origin = self.before(asked), labels_of(self.fit.pool)[asked[:, 0].long()]
-        self.whole.append(networks.perturbed(own, 1 - origin))
+        own, original_class = self.before(asked), labels_of(self.fit.pool)[asked[:, 0].long()]
+        self.whole.append(networks.perturbed(own, 1 - original_class))
         return self.answers(asked)
 
     def before(self, asked):

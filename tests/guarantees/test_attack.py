@@ -30,7 +30,9 @@ def test_on_linear_models_the_attack_finds_the_worst_margin(box, data):
         return points @ weight.T + bias
 
     # Several rivals, and a start for each of them.
-    found = attack_box(model, x, lower, upper, output="logits", n_restarts=n_classes - 1, n_steps=2)
+    found = attack_box(
+        model, x, lower, upper, output_type="logits", n_restarts=n_classes - 1, n_steps=2
+    )
     target = model(x).argmax(dim=1)
     for row, c in enumerate(target.tolist()):
         margins = [
@@ -104,7 +106,7 @@ def test_single_outputs_and_probabilities_are_read_with_their_threshold(
     model, output, threshold, reach, violated
 ):
     x = torch.ones(1, 2)
-    found = attack_box(model, x, x - reach, x + reach, output=output, threshold=threshold)
+    found = attack_box(model, x, x - reach, x + reach, output_type=output, threshold=threshold)
     assert found.violated.item() is violated
 
 

@@ -150,9 +150,9 @@ def points_of(low: Tensor, high: Tensor, seed: int = 0) -> Tensor:
 @given(problems(), st.sampled_from(METHODS))
 def test_no_point_of_a_box_is_below_its_bound(problem, method):
     network, x, lower, upper = problem
-    certifier = Certifier(network, x, method=method, output="logits")
+    certifier = Certifier(network, x, method=method, output_type="logits")
     bound = certifier.margin(lower, upper)
-    found = attack_box(network, x, lower, upper, output="logits", n_restarts=3, n_steps=5)
+    found = attack_box(network, x, lower, upper, output_type="logits", n_restarts=3, n_steps=5)
     for row, target in enumerate(certifier.target.tolist()):
         points = torch.cat(
             (points_of(lower[row], upper[row]), found.point[row, None], x[row, None])
@@ -165,7 +165,7 @@ def test_no_point_of_a_box_is_below_its_bound(problem, method):
 def test_crown_is_never_looser_than_intervals(problem):
     network, x, lower, upper = problem
     ibp, crown_ibp, crown = (
-        Certifier(network, x, method=method, output="logits").margin(lower, upper)
+        Certifier(network, x, method=method, output_type="logits").margin(lower, upper)
         for method in METHODS
     )
     slack = 1e-9 * (1 + ibp.abs())
@@ -194,7 +194,7 @@ def test_on_linear_networks_bounds_are_exact(made, seed, method):
     x = torch.randn(2, *shape, generator=generator).to(dtype)
     lower = x - torch.rand(x.shape, generator=generator).to(dtype)
     upper = x + torch.rand(x.shape, generator=generator).to(dtype)
-    certifier = Certifier(network, x, method=method, output="logits")
+    certifier = Certifier(network, x, method=method, output_type="logits")
     corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=shape[0]))).to(dtype)
     for row, target in enumerate(certifier.target.tolist()):
         points = lower[row] + corners * (upper[row] - lower[row])
@@ -237,7 +237,7 @@ def test_bounds_lie_below_the_lowest_margin_that_enumeration_finds(seed, n_hidde
     lower, upper = x - reach, x + reach
     bounds = []
     for method in METHODS:
-        certifier = Certifier(network, x, method=method, output="logits")
+        certifier = Certifier(network, x, method=method, output_type="logits")
         bounds.append(certifier.margin(lower, upper).item())
     exact = lowest_margin(network, lower[0], upper[0], int(certifier.target))
     assert max(bounds) <= exact + 1e-12
@@ -256,7 +256,7 @@ def test_crown_is_tighter_than_intervals_where_units_have_something_in_common():
         parameter.data = torch.tensor(values)
     x = torch.full((1, 1), 5.0)
     tight, loose = (
-        Certifier(network, x, method=method, output="logits").margin(x - 1, x + 1).item()
+        Certifier(network, x, method=method, output_type="logits").margin(x - 1, x + 1).item()
         for method in ("crown", "ibp")
     )
     assert tight == pytest.approx(0.5, abs=1e-3)
@@ -270,8 +270,8 @@ def test_crown_follows_a_maximum_whose_place_is_sure(pool):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(1, 1, 1), pool, nn.Flatten(), nn.Linear(n_out, 1))
     x = torch.randperm(16, generator=Generator().manual_seed(0)).float().view(1, 1, 4, 4)
-    bound = Certifier(network, x, output="logits").margin(x - 0.4, x + 0.4)
-    target = int(Certifier(network, x, output="logits").target)
+    bound = Certifier(network, x, output_type="logits").margin(x - 0.4, x + 0.4)
+    target = int(Certifier(network, x, output_type="logits").target)
     corners = x + 0.4 * (
         2 * torch.randint(0, 2, (500, 1, 4, 4), generator=Generator().manual_seed(1)) - 1
     )
@@ -308,7 +308,7 @@ def test_bounds_hold_for_what_is_computed_not_for_what_should_be(dtype, method):
     assert computed.min() < 0 < computed.max()
     low, high = torch.zeros(1, 1).to(dtype), torch.ones(1, 1).to(dtype)
     for target, sign in ((0, -1), (1, 1)):
-        certifier = Certifier(network, high, target, method=method, output="logits")
+        certifier = Certifier(network, high, target, method=method, output_type="logits")
         assert (sign * computed >= certifier.margin(low, high)).all()
         # But they are no wider than some thousand roundings of the terms' magnitudes explain.
         room = 4000 * torch.finfo(dtype).eps * weight.abs().sum()
@@ -491,7 +491,7 @@ def test_what_a_network_does_in_training_is_not_looked_at():
         layer.weight.data, layer.bias.data = torch.ones(1, 1), torch.full((1,), bias)
     x = torch.zeros(1, 1)
     # relu(x) + 0.5, which is never below 0.5.
-    assert certified_scale(network, x, x - 9, x + 9, output="logits").item() == 1
+    assert certified_scale(network, x, x - 9, x + 9, output_type="logits").item() == 1
     assert network.training
 
 

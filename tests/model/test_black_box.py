@@ -146,9 +146,9 @@ def test_numbers_once_seen_to_be_logits_stay_logits():
     box = BlackBox(lambda X: X[:, 0])
     low = torch.tensor([[0.25]])
     assert box.labels(low).tolist() == [0]
-    assert box.reading == "probabilities"
+    assert box.resolved_output_type == "probabilities"
     assert box.labels(torch.tensor([[0.25], [3.0]])).tolist() == [1, 1]
-    assert box.reading == "logits"
+    assert box.resolved_output_type == "logits"
     assert box.labels(low).tolist() == [1]
 
 

@@ -102,7 +102,7 @@ def test_points_are_read_as_their_row_is():
      ([math.nan, 1.0], False), ([1.0, math.nan], False), ([math.inf, 1.0], False)],
 )  # fmt: skip
 def test_a_point_without_a_class_keeps_none(outputs, keeps):
-    decision = Decision(lambda x: x, torch.tensor([[1.0, 0.0]]), output="logits")
+    decision = Decision(lambda x: x, torch.tensor([[1.0, 0.0]]), output_type="logits")
     assert decision.keeps(torch.tensor([outputs]), torch.tensor([0])).tolist() == [keeps]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.model.outputs import (
     are_probabilities,
-    check_output_kind,
+    check_output_type,
     class_logits,
     class_probabilities,
 )
@@ -118,4 +118,4 @@ def test_certain_answers_stay_finite_under_a_threshold():
 
 def test_an_unknown_kind_of_output_is_named():
     with pytest.raises(InvalidInputError, match="auto, probabilities, logits; it is 'log-odds'"):
-        check_output_kind("log-odds")
+        check_output_type("log-odds")

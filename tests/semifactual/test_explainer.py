@@ -285,7 +285,7 @@ def test_every_round_of_the_bound_has_draws_of_its_own():
     box.fit(torch.cat((normal(200, 1), torch.full((40, 1), 0.5))), black_box)
     asked.clear()
     row = torch.tensor([[0.5]])
-    found = box.explain(row, black_box, origin=torch.tensor([0]))
+    found = box.explain(row, black_box, original_class=torch.tensor([0]))
     # Where in its box each draw lies, round by round: halved boxes, and no draw twice.
     side = float(found.width * box._unit)
     shares = [(X[:, 0] - 0.5) * 2**number / side for number, X in enumerate(asked[:4])]

@@ -79,22 +79,22 @@ def test_values_point_towards_their_class_in_standard_deviations(fimap):
     explanation = explainer(ROWS * scale)
     np.testing.assert_allclose(explanation.values, fimap(ROWS).values, atol=0.02)
     np.testing.assert_allclose(explainer.unit, scale * X.std(axis=0), rtol=1e-5)
-    origin = three_classes(ROWS).argmax(axis=1)
+    original_class = three_classes(ROWS).argmax(axis=1)
     flips = []
     for target in range(3):
         moves = explanation.values[..., target] * explainer.unit.numpy()
-        own = (origin == target)[:, None]
+        own = (original_class == target)[:, None]
         there = three_classes((ROWS * scale + np.where(own, -moves, moves)) / scale).argmax(axis=1)
-        flips.append(np.where(origin == target, there != origin, there == target))
+        flips.append(np.where(original_class == target, there != original_class, there == target))
     assert np.mean(flips) > 0.9
 
 
 def test_values_are_those_of_the_core(fimap):
     core = MinimalPerturbation(**SETTINGS[FIMAPExplainer])
     core.fit(torch.from_numpy(X), three_classes)
-    origin = torch.from_numpy(three_classes(ROWS).argmax(axis=1))
-    leaving = core.perturb(ROWS, origin=origin).perturbation.numpy() / X.std(axis=0)
-    own = fimap(ROWS).values[np.arange(8), :, origin.numpy()]
+    original_class = torch.from_numpy(three_classes(ROWS).argmax(axis=1))
+    leaving = core.perturb(ROWS, original_class=original_class).perturbation.numpy() / X.std(axis=0)
+    own = fimap(ROWS).values[np.arange(8), :, original_class.numpy()]
     np.testing.assert_allclose(own, -leaving, rtol=1e-4, atol=1e-6)
 
 

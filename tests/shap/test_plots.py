@@ -83,6 +83,8 @@ def test_images_are_drawn(kind, request):
     if kind is InvariantBoxExplainer:
         settings = QUICK["InvariantBoxCounterfactual"]
     images = np.random.default_rng(0).uniform(size=(300, 8, 8, 1))
-    explanation = kind(bright_left, images, output="logits", scale="shared", **settings)(images[:2])
+    explanation = kind(bright_left, images, output_type="logits", scale="shared", **settings)(
+        images[:2]
+    )
     shap.plots.image(explanation, show=False)
     drawn("image", request)

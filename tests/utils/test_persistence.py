@@ -57,7 +57,7 @@ def test_a_loaded_explainer_numbers_labels_as_fit_did(fitted, saved: Path):
     loaded = MinimalPerturbation.load(saved)
     row = ROWS[ROWS[:, 0] > 0.5][:1]
     one, other = (x.perturb(row, black_box=BlackBox(three_labels)) for x in (fitted, loaded))
-    assert torch.equal(one.origin, other.origin)
+    assert torch.equal(one.original_class, other.original_class)
     assert torch.equal(one.success, other.success)
 
 

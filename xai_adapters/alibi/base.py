@@ -84,14 +84,14 @@ class Counterfactuals(Explainer, FitMixin):
             )
         described = {**arguments, **settings, **words}
         super().__init__(
-            meta=default_meta({**described, "schema": schema and schema.facts()}),
+            meta=default_meta({**described, "schema": schema and schema.to_dict()}),
         )
         self.predictor = predictor
         self._schema, self._words = schema, words
         self._arguments, self._settings = arguments, settings
         self._core: Any = self._core_class(schema=schema, **settings)
         # How the black box was read in fit: what its numbers are, and which labels it returns.
-        self._reading: dict[str, Any] = {}
+        self._output_form: dict[str, Any] = {}
         self._is_fitted = False
 
     def fit(self: Self, X: Any, y: Any = None, **alibi: Any) -> Self:
@@ -124,8 +124,11 @@ class Counterfactuals(Explainer, FitMixin):
         except ConstantPredictorError as error:
             warnings.warn(f"{error}; until then no way out is found", FitWarning, stacklevel=2)
         self._core, self._is_fitted = core, True
-        self._reading = {"output": black_box.reading, "classes": black_box.classes}
-        self.meta["params"]["schema"] = schema.facts()
+        self._output_form = {
+            "output_type": black_box.resolved_output_type,
+            "classes": black_box.classes,
+        }
+        self.meta["params"]["schema"] = schema.to_dict()
         return self
 
     def explain(
@@ -154,7 +157,7 @@ class Counterfactuals(Explainer, FitMixin):
             target_class = self._arguments["target_class"] if Y_t is None else Y_t
         rows, shape = flat_rows(X, self._schema)
         self._make_ready(rows)
-        black_box = self._black_box(shape, self._reading)
+        black_box = self._black_box(shape, self._output_form)
         before = black_box.probabilities(rows)
         target = class_numbers(target_class, *before.shape)
         outside, more = self._search(rows, shape, black_box, before.argmax(dim=1), target)
@@ -169,7 +172,7 @@ class Counterfactuals(Explainer, FitMixin):
         rows: Tensor,
         shape: tuple[int, ...],
         black_box: ArrayBlackBox,
-        origin: Tensor,
+        original_class: Tensor,
         target: Tensor | None,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Where another class may be (n, d), and what else is known of the rows."""
@@ -197,9 +200,9 @@ class Counterfactuals(Explainer, FitMixin):
             "arguments": plain(self._arguments),
             "settings": plain(self._settings),
             "words": plain(self._words),
-            "schema": self._schema and self._schema.facts(),
+            "schema": self._schema and self._schema.to_dict(),
             "fitted_schema": self._is_fitted and self.meta["params"]["schema"],
-            "reading": self._reading,
+            "output_type": self._output_form,
         }
         tensors = {} if packed is None else {"core": packed}
         write_explainer(path, type(self).__name__, tensors, facts)
@@ -223,14 +226,14 @@ class Counterfactuals(Explainer, FitMixin):
             if name in words:
                 # JSON has no numbers for keys.
                 words[name] = {int(column): value for column, value in words[name].items()}
-        schema = facts["schema"] and FeatureSchema.from_facts(facts["schema"])
+        schema = facts["schema"] and FeatureSchema.from_dict(facts["schema"])
         make: Callable[..., Self] = cls
         loaded = make(predictor, schema=schema, **facts["arguments"], **facts["settings"], **words)
         if "core" in tensors:
             loaded._core = explainer_from_bytes(cls._core_class, tensors["core"])
         if facts["fitted_schema"]:
-            loaded._is_fitted, loaded._reading = True, facts["reading"]
-            loaded._core.schema = FeatureSchema.from_facts(facts["fitted_schema"])
+            loaded._is_fitted, loaded._output_form = True, facts["output_type"]
+            loaded._core.schema = FeatureSchema.from_dict(facts["fitted_schema"])
             loaded.meta["params"]["schema"] = facts["fitted_schema"]
         return loaded
 
@@ -252,9 +255,9 @@ class Counterfactuals(Explainer, FitMixin):
         except NotFittedError:
             return None
 
-    def _black_box(self, shape: tuple[int, ...], reading: dict[str, Any]) -> ArrayBlackBox:
-        arguments = {name: self._arguments[name] for name in ("output", "threshold")}
-        return ArrayBlackBox(self.predictor, row_shape=shape, **{**arguments, **reading})
+    def _black_box(self, shape: tuple[int, ...], output_form: dict[str, Any]) -> ArrayBlackBox:
+        arguments = {name: self._arguments[name] for name in ("output_type", "threshold")}
+        return ArrayBlackBox(self.predictor, row_shape=shape, **{**arguments, **output_form})
 
     def _schema_of(self, rows: Tensor, fitting: bool) -> FeatureSchema:
         if self._schema is not None:

@@ -264,8 +264,8 @@ def counterfactual_data(
         `cf`, `all`, `orig_class`, `orig_proba` and `success`. Of one row classes, distance, index
         and success are plain numbers, and `cf` is None if it was not successful.
     """
-    origin, reached = before.argmax(dim=1), after.argmax(dim=1)
-    success = reached != origin if target is None else reached == target
+    original_class, reached = before.argmax(dim=1), after.argmax(dim=1)
+    success = reached != original_class if target is None else reached == target
     found = torch.where(success[:, None], outside, rows)
     # A black box of labels may have shown a class for the first time.
     known = torch.nn.functional.pad(before, (0, after.shape[1] - before.shape[1]))
@@ -284,7 +284,7 @@ def counterfactual_data(
     return {
         "cf": None if len(rows) == 1 and not success else cf,
         "all": {0: []},
-        "orig_class": each(origin),
+        "orig_class": each(original_class),
         "orig_proba": like_rows(before, (before.shape[1],)),
         "success": each(success),
     }

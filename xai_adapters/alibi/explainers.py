@@ -24,7 +24,7 @@ from xai_adapters.errors import NotFittedError
 from xai_adapters.features.array_black_box import ArrayBlackBox, like_rows
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap.explainer import MinimalPerturbation
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.semifactual.explainer import SemifactualBox
 
 __all__ = ["Explanation", "FIMAPCounterfactual", "InvariantBoxCounterfactual"]
@@ -51,11 +51,11 @@ class FIMAPCounterfactual(Counterfactuals):
         predict: the predictor.
         schema: what the features are and how each may change, in place of Alibi's words.
         target_class: "other", a class number, or one for each row that is explained.
-        check: ask the predictor for the shortest step that flips each row, at most 12 questions;
-            without it 2 are asked a row.
-        put_back: with `check`, also undo changes that are not needed.
-        local_search: with `check`, so many questions a row more for nearer flips.
-        output: what the predictor's numbers are: "probabilities", "logits", or "auto".
+        line_search: ask the predictor for the shortest step that flips each row, at most 12
+            questions; without it 2 are asked a row.
+        sparsify: with `line_search`, also undo changes that are not needed.
+        local_search: with `line_search`, so many questions a row more for nearer flips.
+        output_type: what the predictor's numbers are: "probabilities", "logits", or "auto".
         threshold: of a predictor with one number a row.
         **settings: the features in Alibi's words, and settings of `MinimalPerturbation`.
 
@@ -84,10 +84,10 @@ class FIMAPCounterfactual(Counterfactuals):
         predict: Any = None,
         schema: FeatureSchema | None = None,
         target_class: Any = "other",
-        check: bool = True,
-        put_back: bool = False,
+        line_search: bool = True,
+        sparsify: bool = False,
         local_search: int = 0,
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         **settings: Any,
     ) -> None:
@@ -96,10 +96,10 @@ class FIMAPCounterfactual(Counterfactuals):
             schema,
             {
                 "target_class": target_class,
-                "check": check,
-                "put_back": put_back,
+                "line_search": line_search,
+                "sparsify": sparsify,
                 "local_search": local_search,
-                "output": output,
+                "output_type": output_type,
                 "threshold": threshold,
             },
             settings,
@@ -110,16 +110,18 @@ class FIMAPCounterfactual(Counterfactuals):
         rows: Tensor,
         shape: tuple[int, ...],
         black_box: ArrayBlackBox,
-        origin: Tensor,
+        original_class: Tensor,
         target: Tensor | None,
     ) -> tuple[Tensor, dict[str, Any]]:
         if self._core.n_classes is None:
             return rows, {"certainty": None}
-        asking = {name: self._arguments[name] for name in ("check", "put_back", "local_search")}
-        if self._arguments["check"]:
+        asking = {
+            name: self._arguments[name] for name in ("line_search", "sparsify", "local_search")
+        }
+        if self._arguments["line_search"]:
             asking["black_box"] = black_box
-        found = self._core.perturb(rows, target, origin=origin, **asking)
-        certainty = self._core.certainty(rows, origin=origin)
+        found = self._core.perturb(rows, target, original_class=original_class, **asking)
+        certainty = self._core.certainty(rows, original_class=original_class)
         measures = {name: like_rows(held, ()) for name, held in vars(certainty).items()}
         return found.perturbed, {"certainty": measures}
 
@@ -145,7 +147,7 @@ class InvariantBoxCounterfactual(Counterfactuals):
         predict: the predictor.
         schema: what the features are and how each may change, in place of Alibi's words.
         target_class: "other", a class number, or one for each row that is explained.
-        output: what the predictor's numbers are: "probabilities", "logits", or "auto".
+        output_type: what the predictor's numbers are: "probabilities", "logits", or "auto".
         threshold: of a predictor with one number a row.
         **settings: the features in Alibi's words, and settings of `SemifactualBox`.
 
@@ -178,14 +180,14 @@ class InvariantBoxCounterfactual(Counterfactuals):
         predict: Any = None,
         schema: FeatureSchema | None = None,
         target_class: Any = "other",
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(
             one_predictor(predictor=predictor, predict_fn=predict_fn, predict=predict),
             schema,
-            {"target_class": target_class, "output": output, "threshold": threshold},
+            {"target_class": target_class, "output_type": output_type, "threshold": threshold},
             settings,
         )
 
@@ -194,10 +196,10 @@ class InvariantBoxCounterfactual(Counterfactuals):
         rows: Tensor,
         shape: tuple[int, ...],
         black_box: ArrayBlackBox,
-        origin: Tensor,
+        original_class: Tensor,
         target: Tensor | None,
     ) -> tuple[Tensor, dict[str, Any]]:
-        found = self._core.explain(rows, black_box, origin=origin, target=target)
+        found = self._core.explain(rows, black_box, original_class=original_class, target=target)
         guarantee = {
             "violating_mass": found.violating_mass,
             "confidence": found.confidence,

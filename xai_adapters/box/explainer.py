@@ -23,7 +23,7 @@ from xai_adapters.errors import BoxWarning, InvalidInputError
 from xai_adapters.features.groups import FeatureGroups
 from xai_adapters.model.decision import Decision
 from xai_adapters.model.faster_model import Compiled, check_faster, faster_model
-from xai_adapters.model.outputs import OutputKind, check_output_kind
+from xai_adapters.model.outputs import OutputType, check_output_type
 from xai_adapters.model.state import left_as_found
 from xai_adapters.utils.progress import progress
 from xai_adapters.utils.rows import fastest_batch_size
@@ -129,7 +129,8 @@ class InvariantBox:
         tolerance: a row stops when over `patience` steps its objective rose by less than this;
             0 lets all rows take all steps.
         patience: steps over which the objective is averaged to judge that.
-        output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
+        output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
+            row.
         threshold: for a model with one output, the value that separates its two classes.
         n_check_draws: fresh draws for `objective` and `violation_rate`.
         internal_batch_size: points the model sees at once (each row counts `n_draws` times); it
@@ -171,7 +172,7 @@ class InvariantBox:
         n_draws: int = 24,
         tolerance: float = 1e-3,
         patience: int = 50,
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         n_check_draws: int = 128,
         internal_batch_size: int | None = None,
@@ -181,7 +182,7 @@ class InvariantBox:
         seed: int = 0,
         show_progress: bool = False,
     ) -> None:
-        check_output_kind(output)
+        check_output_type(output_type)
         check_shape(shape)
         check_hinge(hinge_on, over_classes)
         check_draws(draws)
@@ -232,7 +233,7 @@ class InvariantBox:
         self.n_draws = n_draws
         self.tolerance = tolerance
         self.patience = patience
-        self.output = output
+        self.output_type = output_type
         self.threshold = threshold
         self.n_check_draws = n_check_draws
         self.internal_batch_size = internal_batch_size
@@ -293,7 +294,7 @@ class InvariantBox:
                 x,
                 target,
                 row_data=row_data,
-                output=self.output,
+                output_type=self.output_type,
                 threshold=self.threshold,
                 batch_size=self.internal_batch_size or fastest_batch_size(x),
             )

@@ -93,7 +93,7 @@ class ExpectedHinge:
 
     Example:
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)
-        >>> decision = Decision(model, torch.tensor([[1.0]]), output="logits")
+        >>> decision = Decision(model, torch.tensor([[1.0]]), output_type="logits")
         >>> hinge = ExpectedHinge(decision, on="logits")
         >>> width, slope = torch.tensor([[[2.0]]]), torch.zeros(1, 1, 1)
         >>> boxes = Boxes(torch.tensor([0]), torch.tensor([[1.0]]), width)

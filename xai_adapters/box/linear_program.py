@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.features.groups import FeatureGroups
 from xai_adapters.model.decision import Decision, input_slope
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +58,7 @@ def linear_program_box(
     n_noisy: int = 0,
     noise: float | Tensor = 0.05,
     n_rivals: int = 100,
-    output: OutputKind = "auto",
+    output_type: OutputType = "auto",
     threshold: float | None = None,
     internal_batch_size: int | None = None,
     seed: int = 0,
@@ -92,7 +92,8 @@ def linear_program_box(
         n_noisy: copies of the row with normal noise.
         noise: its standard deviation, one number or a tensor that broadcasts against a row.
         n_rivals: other classes that are kept out, the strongest at the row.
-        output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
+        output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
+            row.
         threshold: for a model with one output, the value that separates its two classes.
         internal_batch_size: rows the model sees at once; it bounds memory and does not change the
             result.
@@ -120,7 +121,12 @@ def linear_program_box(
     x = x.detach()
     with left_as_found(model, x.device):
         decision = Decision(
-            model, x, target, output=output, threshold=threshold, batch_size=internal_batch_size
+            model,
+            x,
+            target,
+            output_type=output_type,
+            threshold=threshold,
+            batch_size=internal_batch_size,
         )
         mask = torch.arange(x[0].numel(), device=x.device).view(1, *x.shape[1:])
         groups = FeatureGroups(mask if tied is None else tied, x)

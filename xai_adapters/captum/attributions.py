@@ -20,7 +20,7 @@ from xai_adapters.features.groups import FeatureGroups
 from xai_adapters.fimap.attributions import targeted_attributions
 from xai_adapters.fimap.explainer import Certainty, MinimalPerturbation
 from xai_adapters.model.black_box import BlackBox
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 
 require("captum", "captum")
@@ -47,7 +47,7 @@ class FIMAP(PerturbationAttribution):
         forward_func: any callable that returns one row of outputs an example. Two dimensions are
             classes; one number an example is a decision between below and above `threshold`, and
             its attributions point up; more dimensions are one decision among all entries.
-        output: whether outputs are "probabilities" or "logits"; "auto" looks at their range.
+        output_type: whether outputs are "probabilities" or "logits"; "auto" looks at their range.
         threshold: of a single output; by default 0.5 for probabilities and 0 for others.
         **settings: those of `MinimalPerturbation`, `seed` and `penalty` for example.
 
@@ -63,15 +63,15 @@ class FIMAP(PerturbationAttribution):
         self,
         forward_func: Callable[..., Any],
         *,
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(forward_func)
-        self.output: OutputKind = output
+        self.output_type: OutputType = output_type
         self.threshold = threshold
         self.explainer = MinimalPerturbation(**settings)
-        self._fitted_to: tuple[Callable[..., Any], list[torch.Size], OutputKind] | None = None
+        self._fitted_to: tuple[Callable[..., Any], list[torch.Size], OutputType] | None = None
 
     def fit(
         self,
@@ -98,14 +98,16 @@ class FIMAP(PerturbationAttribution):
         """
         layout, rows = Layout.of(inputs)
         forward = Forward(self.forward_func, layout, rows, additional_forward_args)
-        answered = self._black_box(forward.outputs(internal_batch_size), self.output)
+        answered = self._black_box(forward.outputs(internal_batch_size), self.output_type)
         answers = answered.probabilities(rows)
         asking = None
         if not forward.has_row_arguments:
-            asking = self._asking(forward, answered.reading, internal_batch_size or len(rows))
+            asking = self._asking(
+                forward, answered.resolved_output_type, internal_batch_size or len(rows)
+            )
             asking.classes = answered.classes
         self.explainer.fit(rows, asking, labels=answers)
-        self._fitted_to = (self.forward_func, layout.shapes, answered.reading)
+        self._fitted_to = (self.forward_func, layout.shapes, answered.resolved_output_type)
         return self
 
     @log_usage()
@@ -133,9 +135,11 @@ class FIMAP(PerturbationAttribution):
             NotFittedError: before `fit`.
             AssertionError: Captum's own, for a target that the outputs do not have.
         """
-        layout, rows, reading = self._ready(inputs)
-        origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
-        attributions = targeted_attributions(self.explainer, rows, origin, reached)
+        layout, rows, output_type = self._ready(inputs)
+        original_class, reached = self._decisions(
+            layout, rows, output_type, target, additional_forward_args
+        )
+        attributions = targeted_attributions(self.explainer, rows, original_class, reached)
         if feature_mask is not None:
             attributions = FeatureGroups(
                 layout.flat_row_values(feature_mask, "feature_mask"), rows
@@ -149,8 +153,8 @@ class FIMAP(PerturbationAttribution):
         target: Any = None,
         additional_forward_args: object = None,
         *,
-        check: bool = False,
-        put_back: bool = False,
+        line_search: bool = False,
+        sparsify: bool = False,
         local_search: int = 0,
     ) -> Inputs:
         """Perturbed inputs, for `captum.robust`.
@@ -159,37 +163,40 @@ class FIMAP(PerturbationAttribution):
             inputs: shaped like those of `fit`, with any number of examples.
             target: the class to reach; None is the nearest other than the predicted one.
             additional_forward_args: passed to `forward_func` behind the inputs.
-            check: ask `forward_func` for the shortest step that gives the target class; this and
-                the two below are those of `MinimalPerturbation.perturb`.
-            put_back: also undo changes that are not needed.
+            line_search: ask `forward_func` for the shortest step that gives the target class; this
+                and the two below are those of `MinimalPerturbation.perturb`.
+            sparsify: also undo changes that are not needed.
             local_search: also ask so many times an example for nearer ones.
 
         Returns:
-            Inputs of the same shapes that the surrogate gives the target class, or with `check`
-            `forward_func` itself, where a step was found that does.
+            Inputs of the same shapes that the surrogate gives the target class, or with
+            `line_search` `forward_func` itself, where a step was found that does.
 
         Raises:
             NotFittedError: before `fit`.
             InvalidInputError: to check inputs with arguments that belong to each example.
         """
-        layout, rows, reading = self._ready(inputs)
-        origin, reached = self._decisions(layout, rows, reading, target, additional_forward_args)
+        layout, rows, output_type = self._ready(inputs)
+        original_class, reached = self._decisions(
+            layout, rows, output_type, target, additional_forward_args
+        )
         asking = None
-        if check:
+        if line_search:
             forward = Forward(self.forward_func, layout, rows, additional_forward_args)
             if forward.has_row_arguments:
                 raise InvalidInputError(
-                    "check asks about other inputs, and an additional argument has one entry for "
-                    "each of these; bind it to one example's forward_func with functools.partial"
+                    "line_search asks about other inputs, and an additional argument has one "
+                    "entry for each of these; bind it to one example's forward_func with "
+                    "functools.partial"
                 )
-            asking = self._asking(forward, reading, len(rows))
+            asking = self._asking(forward, output_type, len(rows))
         found = self.explainer.perturb(
             rows,
             None if target is None else reached,
-            origin=origin,
+            original_class=original_class,
             black_box=asking,
-            check=check,
-            put_back=put_back,
+            line_search=line_search,
+            sparsify=sparsify,
             local_search=local_search,
         )
         return cast(Inputs, layout.restore(found.perturbed))
@@ -207,9 +214,11 @@ class FIMAP(PerturbationAttribution):
         Raises:
             NotFittedError: before `fit`.
         """
-        layout, rows, reading = self._ready(inputs)
-        origin, _ = self._decisions(layout, rows, reading, None, additional_forward_args)
-        return self.explainer.certainty(rows, origin=origin)
+        layout, rows, output_type = self._ready(inputs)
+        original_class, _ = self._decisions(
+            layout, rows, output_type, None, additional_forward_args
+        )
+        return self.explainer.certainty(rows, original_class=original_class)
 
     def attribute_future(self) -> None:
         """Not implemented: FIMAP asks `forward_func` for finished answers."""
@@ -225,30 +234,30 @@ class FIMAP(PerturbationAttribution):
         """The method's name, as the paper writes it."""
         return "FIMAP"
 
-    def _black_box(self, outputs: Tensor, output: OutputKind) -> BlackBox:
+    def _black_box(self, outputs: Tensor, output_type: OutputType) -> BlackBox:
         """The core's view of a `forward_func` that has been asked already, about all rows."""
         return BlackBox(
             lambda _: outputs.reshape(len(outputs), -1),
-            output=output,
+            output_type=output_type,
             threshold=self.threshold,
             batch_size=len(outputs),
             arrays="torch",
         )
 
-    def _asking(self, forward: Forward, reading: OutputKind, batch_size: int) -> BlackBox:
+    def _asking(self, forward: Forward, output_type: OutputType, batch_size: int) -> BlackBox:
         """The core's view of a `forward_func` that answers for any rows."""
         return BlackBox(
             lambda points: forward.outputs_of(points).reshape(len(points), -1),
-            output=reading,
+            output_type=output_type,
             threshold=self.threshold,
             batch_size=batch_size,
             arrays="torch",
         )
 
-    def _ready(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Layout, Tensor, OutputKind]:
+    def _ready(self, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Layout, Tensor, OutputType]:
         if self._fitted_to is None:
             raise NotFittedError("this FIMAP is not fitted yet; call fit(inputs) first")
-        forward_func, shapes, reading = self._fitted_to
+        forward_func, shapes, output_type = self._fitted_to
         layout, rows = Layout.of(inputs)
         if layout.shapes != shapes:
             raise InvalidInputError(
@@ -261,13 +270,13 @@ class FIMAP(PerturbationAttribution):
                 "FIMAP was fitted to; call fit again",
                 stacklevel=3,
             )
-        return layout, rows, reading
+        return layout, rows, output_type
 
     def _decisions(
         self,
         layout: Layout,
         rows: Tensor,
-        reading: OutputKind,
+        output_type: OutputType,
         target: Any,
         additional_forward_args: object,
     ) -> tuple[Tensor, Tensor]:
@@ -276,17 +285,17 @@ class FIMAP(PerturbationAttribution):
         outputs = forward.outputs()
         chosen = flat_target(outputs, target)
         # As in fit: the few rows explained together do not show how outputs are to be read.
-        origin = self._black_box(outputs, reading).labels(rows)
+        original_class = self._black_box(outputs, output_type).labels(rows)
         n_outputs = outputs[0].numel()
         if n_outputs == 1:
             # A single output has one direction to be explained in: up.
-            return origin, torch.ones_like(origin)
+            return original_class, torch.ones_like(original_class)
         if n_outputs != self.explainer.n_classes:
             raise NotFittedError(
                 f"forward_func gives {n_outputs} outputs; FIMAP was fitted to one with "
                 f"{self.explainer.n_classes} classes: call fit again"
             )
-        return origin, origin if chosen is None else chosen
+        return original_class, original_class if chosen is None else chosen
 
 
 class MaximalInvariantPerturbation(GradientAttribution):

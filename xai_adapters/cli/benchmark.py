@@ -104,7 +104,7 @@ def _results(request: Request, folder: RunFolder, jobs: int | None, resume: bool
         request.explainers,
         folder=folder,
         show_progress=True,
-        description={"request": request.facts()},
+        description={"request": request.to_dict()},
         **vars(request.settings),
     )
     try:

@@ -79,13 +79,13 @@ def cfrl(
         )
         explainer.fit(table.codes(encoded.background))
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         codes = table.codes(rows)
         # The likeliest of the other classes; of two there is one.
-        target = 1 - origin
+        target = 1 - original_class
         if n_classes > 2:
             outputs = encoded.black_box.probabilities(encoded.schema.decode(rows).to(dtype))
-            target = outputs.scatter(1, origin[:, None], -1.0).argmax(dim=1)
+            target = outputs.scatter(1, original_class[:, None], -1.0).argmax(dim=1)
         with seeded_and_silent(subject.seed, rows.device):
             found = explainer.explain(
                 codes, target.cpu().numpy(), table.conditions(rows), batch_size=len(rows)

@@ -89,9 +89,9 @@ def _dice(subject: Subject, method: str, **settings: Any) -> CounterfactualGener
         explainer = dice_ml.Dice(data, model, method=method)
     settings = {"total_CFs": 1, "posthoc_sparsity_algorithm": "binary", **settings}
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         found = rows.clone()
-        for at, (row, label) in enumerate(zip(rows.split(1), origin.tolist(), strict=True)):
+        for at, (row, label) in enumerate(zip(rows.split(1), original_class.tolist(), strict=True)):
             vary, ranges = table.permitted(row)
             if not vary:
                 continue
@@ -202,11 +202,11 @@ class _Estimator:
         self.table, self.dtype = table, dtype
         self._renew()
 
-    def desired(self, row: Tensor, origin: int) -> int:
+    def desired(self, row: Tensor, original_class: int) -> int:
         """The class to ask DiCE for: the likeliest of the others."""
         self._renew()
         probabilities = self._probabilities(row)[0]
-        probabilities[origin] = -1
+        probabilities[original_class] = -1
         return int(probabilities.argmax())
 
     def predict_proba(self, frame: DataFrame) -> np.ndarray[Any, Any]:
@@ -241,7 +241,7 @@ class _OtherClass(nn.Module):
 
     def __init__(self, subject: Subject, table: _Table) -> None:
         super().__init__()
-        self.origin = 0
+        self.original_class = 0
         network, like = subject.network(), table.subject.background
         graded = table.subject.gives_probabilities
         weights = {name: held.detach() for name, held in network.state_dict().items()}
@@ -263,12 +263,12 @@ class _OtherClass(nn.Module):
 
         self._ask = ask
 
-    def desired(self, row: Tensor, origin: int) -> int:
-        """The class to ask DiCE for: any but `origin`."""
-        self.origin = origin
+    def desired(self, row: Tensor, original_class: int) -> int:
+        """The class to ask DiCE for: any but `original_class`."""
+        self.original_class = original_class
         return 1
 
     def forward(self, normalised: Tensor) -> Tensor:
         """Probability (n, 1) of leaving the class; (1,) for one row (columns,)."""
-        found = 1 - self._ask(torch.atleast_2d(normalised))[:, self.origin, None]
+        found = 1 - self._ask(torch.atleast_2d(normalised))[:, self.original_class, None]
         return found.view(*normalised.shape[:-1], 1).cpu()

@@ -67,7 +67,7 @@ class EncodedSubject:
     @property
     def gives_probabilities(self) -> bool:
         """Whether the black box's numbers are probabilities, and not logits."""
-        return self.black_box.reading != "logits"
+        return self.black_box.resolved_output_type != "logits"
 
     @cached_property
     def n_numbers(self) -> int:
@@ -137,15 +137,15 @@ class EncodedSubject:
                 host gives is passed on.
         """
 
-        def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
+        def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
             encoded = self.schema.encode(_precise(rows))
 
             def flips(some: Tensor, points: Tensor) -> Tensor:
                 if len(points) == 0:
                     return torch.zeros(0, dtype=torch.bool, device=points.device)
-                return self.labels(points, rows.dtype) != origin[some]
+                return self.labels(points, rows.dtype) != original_class[some]
 
-            found = search(encoded, origin, flips)
+            found = search(encoded, original_class, flips)
             changed = (found != encoded).any(dim=1, keepdim=True)
             return torch.where(changed, self.schema.decode(found).to(rows.dtype), rows)
 

@@ -41,14 +41,14 @@ def nearest_on_plane(subject: Subject) -> CounterfactualGenerator:
     weights = schema.encode(weights)
     scale = encoded.scale.double()
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         best, at = rows.clone(), rows.double()
         score = at @ weights.T + biases
-        lead = score.gather(1, origin[:, None]) - score
-        slope = (weights[None] - weights[origin][:, None]) * scale
+        lead = score.gather(1, original_class[:, None]) - score
+        slope = (weights[None] - weights[original_class][:, None]) * scale
         below, above = ((end.double() - at) / scale for end in schema.intervals(rows))
         end = torch.where(slope > 0, above[:, None], below[:, None])
-        own = nn.functional.one_hot(origin, len(weights)).bool()
+        own = nn.functional.one_hot(original_class, len(weights)).bool()
         left = torch.arange(len(rows), device=rows.device)
         for overshoot in _OVERSHOOTS:
             rise = lead[left].clamp(min=0) * (1 + overshoot) + overshoot * slope[left].norm(dim=2)
@@ -129,13 +129,13 @@ def nearest_on_grid(subject: Subject) -> CounterfactualGenerator:
     grid = torch.cartesian_prod(*axes).to(encoded.background)
     labels = encoded.labels(grid, subject.background.dtype)
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         best = rows.clone()
-        for label in origin.unique():
+        for label in original_class.unique():
             others = grid[labels != label].to(rows)
             if len(others) == 0:
                 continue
-            mine = (origin == label).nonzero()[:, 0]
+            mine = (original_class == label).nonzero()[:, 0]
             for some in mine.split(max(1, _CELLS // len(others))):
                 far = torch.cdist(
                     rows[some] / encoded.scale,
@@ -160,11 +160,11 @@ def nearest_leaf(subject: Subject) -> CounterfactualGenerator:
         encoded, _estimator_with("tree_", subject.model, "single decision tree").tree_
     )
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         best = rows.clone()
         every = torch.arange(len(rows), device=rows.device)
         for some in every.split(max(1, _CELLS // leaves.lower.shape[0] // rows.shape[1])):
-            points, reachable = leaves.nearest(encoded, rows[some], origin[some])
+            points, reachable = leaves.nearest(encoded, rows[some], original_class[some])
             found = some[reachable]
             flipped = flips(found, points[reachable])
             best[found[flipped]] = points[reachable][flipped]
@@ -225,7 +225,7 @@ class _Leaves:
         )
 
     def nearest(
-        self, encoded: EncodedSubject, rows: Tensor, origin: Tensor
+        self, encoded: EncodedSubject, rows: Tensor, original_class: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The nearest permissible points (n, e) of other classes, and whether there is one (n,)."""
         schema, c = encoded.schema, encoded.n_numbers
@@ -240,7 +240,7 @@ class _Leaves:
         seen = rows[:, None, :c].float().double()
         stays = (seen >= self.lower) & (seen <= self.upper)
         value = torch.where(stays, own, value)
-        possible = (stays | (low <= high)).all(dim=2) & (self.label != origin[:, None])
+        possible = (stays | (low <= high)).all(dim=2) & (self.label != original_class[:, None])
         points = [value]
         far = ((value - own) / encoded.scale.double()).norm(dim=2)
         # A group may keep its category, or takes the first of the leaf's that it may.

@@ -27,12 +27,12 @@ def gradient_ascent(subject: Subject) -> CounterfactualGenerator:
     encoded = network.encoded
     scale = encoded.column_scale
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         best, at = rows.clone(), rows.clone()
         active = torch.arange(len(rows), device=rows.device)
         for _ in range(_ASCENT_STEPS):
             before = at[active]
-            loss_gradient = network.gradient(before, origin[active])
+            loss_gradient = network.gradient(before, original_class[active])
             direction = -loss_gradient * scale * _free(encoded, rows[active])
             direction /= direction.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
             at[active] = _within(encoded, rows[active], before + _STEP * direction * scale)
@@ -67,11 +67,11 @@ def wachter(subject: Subject) -> CounterfactualGenerator:
     def distance(points: Tensor, rows: Tensor) -> Tensor:
         return ((points - rows).abs() / deviation.to(rows)).sum(dim=1)
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         best, nearest = rows.clone(), rows.new_full((len(rows),), torch.inf)
         active = torch.arange(len(rows), device=rows.device)
         for weight in _WEIGHTS:
-            some, classes = rows[active], origin[active]
+            some, classes = rows[active], original_class[active]
             free, step = _free(encoded, some), _STEP * encoded.column_scale
             points = some.clone()
             first, second = torch.zeros_like(points), torch.zeros_like(points)
@@ -106,22 +106,22 @@ class _Network:
         self.module, self.encoded = subject.network(), EncodedSubject.of(subject)
         self.dtype = subject.background.dtype
 
-    def gradient(self, points: Tensor, origin: Tensor) -> Tensor:
+    def gradient(self, points: Tensor, original_class: Tensor) -> Tensor:
         """Gradient (n, e) of minus the log-probability of leaving classes (n,) at points (n, e)."""
         with torch.enable_grad(), left_as_found(self.module, points.device):
             points = points.detach().requires_grad_()
             outputs = self.module(self.encoded.schema.decode(points).to(self.dtype))
-            (gradient,) = torch.autograd.grad(self._loss(outputs, origin).sum(), points)
+            (gradient,) = torch.autograd.grad(self._loss(outputs, original_class).sum(), points)
         return gradient
 
-    def _loss(self, outputs: Tensor, origin: Tensor) -> Tensor:
+    def _loss(self, outputs: Tensor, original_class: Tensor) -> Tensor:
         one = outputs.shape[1] == 1
         if self.encoded.gives_probabilities:
             outputs = torch.cat((1 - outputs, outputs), dim=1) if one else outputs
             outputs = outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log()
         elif one:
             outputs = torch.cat((torch.zeros_like(outputs), outputs), dim=1)
-        left = nn.functional.one_hot(origin, outputs.shape[1]).bool()
+        left = nn.functional.one_hot(original_class, outputs.shape[1]).bool()
         return outputs.logsumexp(dim=1) - outputs.masked_fill(left, -torch.inf).logsumexp(dim=1)
 
 

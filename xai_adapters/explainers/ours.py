@@ -40,11 +40,13 @@ class FIMAPExplainer:
 
     def explain(self, rows: Tensor, target: Tensor) -> Tensor:
         """Minus the smallest perturbation that leaves the class."""
-        return -self.fitted.perturb(rows.flatten(1), origin=target).perturbation.view_as(rows)
+        return -self.fitted.perturb(rows.flatten(1), original_class=target).perturbation.view_as(
+            rows
+        )
 
-    def perturb(self, rows: Tensor, origin: Tensor) -> Perturbation:
+    def perturb(self, rows: Tensor, original_class: Tensor) -> Perturbation:
         """The rows, flattened, perturbed to leave their class."""
-        return self.fitted.perturb(rows.flatten(1), origin=origin)
+        return self.fitted.perturb(rows.flatten(1), original_class=original_class)
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,15 @@ class FIMAPCounterfactuals:
     fitted: MinimalPerturbation
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def perturb(self, rows: Tensor, origin: Tensor, target: Tensor | None = None) -> Perturbation:
+    def perturb(
+        self, rows: Tensor, original_class: Tensor, target: Tensor | None = None
+    ) -> Perturbation:
         """The rows perturbed to leave their class, or to reach the target."""
-        return self.fitted.perturb(rows, target, origin=origin, **self.settings)
+        return self.fitted.perturb(rows, target, original_class=original_class, **self.settings)
 
-    def counterfactuals(self, rows: Tensor, origin: Tensor) -> Tensor:
+    def counterfactuals(self, rows: Tensor, original_class: Tensor) -> Tensor:
         """The perturbed rows; where the model was asked and says no, the rows as they are."""
-        found = self.perturb(rows, origin)
+        found = self.perturb(rows, original_class)
         if found.success is None:
             return found.perturbed
         return torch.where(found.success[:, None], found.perturbed, rows)
@@ -111,32 +115,32 @@ def fimap(subject: Subject, **given: Any) -> Explainer:
 
 def fimap_as_fitted(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """FIMAP's counterfactuals from one forward pass; the model is asked nothing more."""
-    return _counterfactuals(subject, given, check=False)
+    return _counterfactuals(subject, given, line_search=False)
 
 
-def fimap_check(subject: Subject, **given: Any) -> CounterfactualGenerator:
+def fimap_line_search(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """FIMAP, and the shortest step along each perturbation that flips the model."""
-    return _counterfactuals(subject, given, check=True)
+    return _counterfactuals(subject, given, line_search=True)
 
 
-def fimap_put_back(subject: Subject, **given: Any) -> CounterfactualGenerator:
-    """FIMAP with the check, and each change undone that is not needed."""
-    return _counterfactuals(subject, given, check=True, put_back=True)
+def fimap_sparsify(subject: Subject, **given: Any) -> CounterfactualGenerator:
+    """FIMAP with a line search, and each change undone that is not needed."""
+    return _counterfactuals(subject, given, line_search=True, sparsify=True)
 
 
 def fimap_local_search(subject: Subject, **given: Any) -> CounterfactualGenerator:
-    """FIMAP with the check, and a search around each row for flips that are nearer."""
-    return _counterfactuals(subject, given, check=True, local_search=_LOCAL_SEARCH)
+    """FIMAP with a line search, and a search around each row for flips that are nearer."""
+    return _counterfactuals(subject, given, line_search=True, local_search=_LOCAL_SEARCH)
 
 
-def invariant_box_exit(subject: Subject, **given: Any) -> CounterfactualGenerator:
+def invariant_box_counterfactual(subject: Subject, **given: Any) -> CounterfactualGenerator:
     """The way out of the largest box in which the class stays, narrowest features first."""
     black_box = ArrayBlackBox(subject.model)
     solver = SemifactualBox(**{"schema": subject.schema, "seed": subject.seed, **given})
     solver.fit(subject.background, black_box)
 
-    def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
-        return solver.explain(rows, black_box, origin=origin).counterfactual
+    def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
+        return solver.explain(rows, black_box, original_class=original_class).counterfactual
 
     return FunctionGenerator(counterfactuals)
 
@@ -145,16 +149,16 @@ def _counterfactuals(
     subject: Subject,
     given: Mapping[str, Any],
     *,
-    check: bool,
-    put_back: bool = False,
+    line_search: bool,
+    sparsify: bool = False,
     local_search: int = 0,
 ) -> FIMAPCounterfactuals:
     box = BlackBox(subject.model)
     solver = MinimalPerturbation(**{"schema": subject.schema, "seed": subject.seed, **given})
     solver.fit(subject.background, box)
-    if not check:
+    if not line_search:
         return FIMAPCounterfactuals(solver)
-    settings = {"check": True, "put_back": put_back, "local_search": local_search}
+    settings = {"line_search": True, "sparsify": sparsify, "local_search": local_search}
     return FIMAPCounterfactuals(solver, {"black_box": box, **settings})
 
 

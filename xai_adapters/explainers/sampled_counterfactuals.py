@@ -29,7 +29,7 @@ def growing_spheres(subject: Subject) -> CounterfactualGenerator:
     """
     encoded = EncodedSubject.of(subject)
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         generator = Generator(rows.device).manual_seed(subject.seed)
         best, nearest = rows.clone(), rows.new_full((len(rows),), torch.inf)
         width = torch.full_like(nearest, _FIRST_RADIUS)
@@ -58,7 +58,7 @@ def growing_spheres(subject: Subject) -> CounterfactualGenerator:
             active = active[halve | ~hit]
             if len(active) == 0:
                 break
-        return _put_back(encoded, rows, best, flips)
+        return _sparsify(encoded, rows, best, flips)
 
     return encoded.generator(search)
 
@@ -98,7 +98,7 @@ class _Draws:
         return points.flatten(0, 1)
 
 
-def _put_back(encoded: EncodedSubject, rows: Tensor, found: Tensor, flips: Flips) -> Tensor:
+def _sparsify(encoded: EncodedSubject, rows: Tensor, found: Tensor, flips: Flips) -> Tensor:
     """Give features of encoded rows their old values back, the smallest change first."""
     best = found.clone()
     place = encoded.feature_changes(rows, found).argsort(dim=1).argsort(dim=1)[:, encoded.owner]
@@ -120,10 +120,10 @@ def nearest_unlike(subject: Subject) -> CounterfactualGenerator:
     encoded = EncodedSubject.of(subject)
     labels = encoded.labels(encoded.background, subject.background.dtype)
 
-    def search(rows: Tensor, origin: Tensor, flips: Flips) -> Tensor:
+    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         best = rows.clone()
         for at in range(len(rows)):
-            unlike = encoded.background[labels != origin[at]].to(rows)
+            unlike = encoded.background[labels != original_class[at]].to(rows)
             row = rows[at].expand_as(unlike)
             points = encoded.schema.settle(row, unlike)
             points = points[encoded.length(row, points).argsort(stable=True)]

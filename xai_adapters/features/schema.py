@@ -157,12 +157,12 @@ class FeatureSchema(EncodedFeatures):
                 )
                 raise InvalidInputError(f"{feature.name}: row {row} is {value}, {why}")
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the schema as strict JSON; None stands for no bound."""
         return {"features": [fact_of(feature) for feature in self.features]}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> FeatureSchema:
+    def from_dict(cls, facts: Mapping[str, Any]) -> FeatureSchema:
         """Make the schema that gave these `facts`.
 
         Raises:

@@ -9,7 +9,7 @@ from xai_adapters.fimap.explainer import MinimalPerturbation
 
 
 def targeted_attributions(
-    explainer: MinimalPerturbation, rows: Tensor, origin: Tensor, target: Tensor
+    explainer: MinimalPerturbation, rows: Tensor, original_class: Tensor, target: Tensor
 ) -> Tensor:
     """Return attributions (n, d) that point towards a class, in the features' units.
 
@@ -19,20 +19,20 @@ def targeted_attributions(
     Args:
         explainer: fitted.
         rows: (n, d).
-        origin: (n,) the class each row has.
+        original_class: (n,) the class each row has.
         target: (n,) the class its attribution is for.
 
     Example:
         >>> X = torch.randn(300, 1, generator=torch.Generator().manual_seed(0))
         >>> explainer = MinimalPerturbation(epochs=3).fit(X, lambda X: X[:, 0] > 0)
         >>> one = torch.tensor([1])
-        >>> bool(targeted_attributions(explainer, torch.ones(1, 1), origin=one, target=one) > 0)
-        True
+        >>> bool(targeted_attributions(explainer, torch.ones(1, 1), original_class=one, target=one)
+        > 0) True
     """
     attributions = torch.empty_like(rows)
-    leaving = origin == target
+    leaving = original_class == target
     for some, reached, sign in ((leaving, None, -1), (~leaving, target[~leaving], 1)):
         if some.any():
-            found = explainer.perturb(rows[some], reached, origin=origin[some])
+            found = explainer.perturb(rows[some], reached, original_class=original_class[some])
             attributions[some] = sign * found.perturbation
     return attributions

@@ -48,7 +48,7 @@ class Perturbation:
     Attributes:
         original: (n, d), the rows as they were given.
         perturbed: (n, d), the changed rows; every constraint of the schema holds for them.
-        origin: (n,) the class each row was to leave.
+        original_class: (n,) the class each row was to leave.
         target: (n,) the class each row was to reach.
         success: (n,) what the black box said of the perturbed rows: the class was left and, where
             one was asked for, the target was reached. None if the black box was not asked.
@@ -57,7 +57,7 @@ class Perturbation:
 
     original: Tensor
     perturbed: Tensor
-    origin: Tensor
+    original_class: Tensor
     target: Tensor
     success: Tensor | None
     queries: int
@@ -224,11 +224,11 @@ class MinimalPerturbation(FittingSettings):
             raise InvalidInputError("fit needs a black box to ask, or the labels it gave")
         asked_before = box.n_queries if box else 0
         answers = answering.probabilities(rows)
-        origin = answers.argmax(dim=1)
-        if (origin == origin[0]).all():
+        original_class = answers.argmax(dim=1)
+        if (original_class == original_class[0]).all():
             raise ConstantPredictorError(
-                f"the black box gives class {int(origin[0])} for all {len(rows)} rows, so they "
-                "show no way to another class; fit on rows of at least two classes"
+                f"the black box gives class {int(original_class[0])} for all {len(rows)} rows, so "
+                "they show no way to another class; fit on rows of at least two classes"
             )
         numbers = [feature.column for feature in schema.continuous]
         mean, spread = units(rows, self.scale == "shared", numbers)
@@ -243,7 +243,7 @@ class MinimalPerturbation(FittingSettings):
             spread,
             1 if self.norm == "l1" else 2,
             None if answering.classes is None else list(answering.classes),
-            answering.reading,
+            answering.resolved_output_type,
         )
         fitted_to, validation = Pool(rows, answers, networks.encoded).split(
             self.validation_fraction, generator
@@ -288,7 +288,7 @@ class MinimalPerturbation(FittingSettings):
         fitted, _, encoded = self._ready(X)
         return fitted.surrogate_class(encoded)
 
-    def certainty(self, X: Any, *, origin: Tensor | None = None) -> Certainty:
+    def certainty(self, X: Any, *, original_class: Tensor | None = None) -> Certainty:
         """How far rows (n, d) are from another decision: small means near the boundary.
 
         The length is of the shortest perturbation that leaves the class the row has for the
@@ -296,7 +296,7 @@ class MinimalPerturbation(FittingSettings):
 
         Args:
             X: (n, d) rows.
-            origin: (n,) the class each row has, if it is known; by default the surrogate's.
+            original_class: (n,) the class each row has, if it is known; by default the surrogate's.
 
         Raises:
             NotFittedError: before `fit`.
@@ -304,10 +304,10 @@ class MinimalPerturbation(FittingSettings):
         """
         fitted, rows, encoded = self._ready(X)
         with torch.no_grad():
-            if origin is None:
-                origin = fitted.surrogate_class(encoded)
-            _check_origin(origin, len(rows), fitted.perturber.n_classes)
-            length = _shortest(fitted, encoded, origin, self.seed)
+            if original_class is None:
+                original_class = fitted.surrogate_class(encoded)
+            _check_original_class(original_class, len(rows), fitted.perturber.n_classes)
+            length = _shortest(fitted, encoded, original_class, self.seed)
             below = torch.searchsorted(fitted.lengths, length.to(fitted.lengths))
         return Certainty(length.to(rows.dtype), below.to(rows.dtype) / len(fitted.lengths))
 
@@ -316,10 +316,10 @@ class MinimalPerturbation(FittingSettings):
         X: Any,
         target: Any = None,
         *,
-        origin: Tensor | None = None,
+        original_class: Tensor | None = None,
         black_box: BlackBox | Any | None = None,
-        check: bool = False,
-        put_back: bool = False,
+        line_search: bool = False,
+        sparsify: bool = False,
         local_search: int = 0,
     ) -> Perturbation:
         """Find the smallest perturbation of each row that changes its class.
@@ -329,18 +329,18 @@ class MinimalPerturbation(FittingSettings):
             target: the class to reach: one for all rows, or (n,) of them; None or "other" for the
                 class that is nearest by the length of its perturbation. A row whose target is its
                 class already is not perturbed.
-            origin: (n,) the class each row has now, if it is known; by default the black box's
-                where one is given, else the surrogate's.
+            original_class: (n,) the class each row has now, if it is known; by default the black
+                box's where one is given, else the surrogate's.
             black_box: if given, it is asked about the perturbed rows (and about the rows
-                themselves unless `origin` is given), and the result says what succeeded.
-            check: ask the black box along each row's perturbation for the shortest step that
+                themselves unless `original_class` is given), and the result says what succeeded.
+            line_search: ask the black box along each row's perturbation for the shortest step that
                 changes its class as wanted, and go just that far: shorter where the perturbation
                 passed the boundary, longer where it fell short of it, and where no step helps
                 along the mean perturbation towards the target. Where changed categories alone are
                 enough, numbers stay as they are. At most 12 questions a row.
-            put_back: with `check`, also give each feature its old value back where the class
+            sparsify: with `line_search`, also give each feature its old value back where the class
                 stays changed without its change. At most two questions a feature and row.
-            local_search: with `check`, at most so many questions a row more, for flips nearby
+            local_search: with `line_search`, at most so many questions a row more, for flips nearby
                 that are nearer: a black box may have islands that no smooth surrogate shows.
 
         Returns:
@@ -350,26 +350,26 @@ class MinimalPerturbation(FittingSettings):
             NotFittedError: before `fit`.
             InvalidInputError: for rows or targets that cannot be used.
         """
-        if check and black_box is None:
-            raise InvalidInputError("check asks the black box: hand it over as black_box=")
-        if (put_back or local_search) and not check:
-            raise InvalidInputError("put_back and local_search go with check=True")
+        if line_search and black_box is None:
+            raise InvalidInputError("line_search asks the black box: hand it over as black_box=")
+        if (sparsify or local_search) and not line_search:
+            raise InvalidInputError("sparsify and local_search go with line_search=True")
         fitted, rows, encoded = self._ready(X)
         schema = fitted.schema
         box = None if black_box is None else _understood_as_in_fit(fitted, black_box)
         asked_before = box.n_queries if box else 0
         with torch.no_grad():
-            if origin is None:
-                origin = box.labels(rows) if box else fitted.surrogate_class(encoded)
-            _check_origin(origin, len(rows), fitted.perturber.n_classes)
+            if original_class is None:
+                original_class = box.labels(rows) if box else fitted.surrogate_class(encoded)
+            _check_original_class(original_class, len(rows), fitted.perturber.n_classes)
             any_other = target is None or (isinstance(target, str) and target == "other")
             if any_other:
-                reached = fitted.nearest_other(encoded, origin)
+                reached = fitted.nearest_other(encoded, original_class)
             else:
                 reached = self._targets(target, len(rows)).to(rows.device)
             proposal = fitted.proposal(encoded, reached)
             if not any_other:
-                there = reached == origin
+                there = reached == original_class
                 proposal = torch.where(there[:, None], encoded, proposal)
             if box is None:
                 after, success = schema.settle(encoded, proposal), None
@@ -379,22 +379,22 @@ class MinimalPerturbation(FittingSettings):
                     """Whether the black box changes its mind there as wanted."""
                     found = box.labels(schema.decode(points).to(rows.dtype))
                     if any_other:
-                        return found != origin[some]
+                        return found != original_class[some]
                     return found == reached[some]
 
                 search = CounterfactualSearch(fitted, encoded, proposal, flips)
-                if check:
+                if line_search:
                     towards = fitted.mean_change.index_select(0, reached)
-                    if put_back:
+                    if sparsify:
                         # What is to be put back may be far: the way is cut short after that.
                         search.go_along(towards, shorten=False)
-                        search.put_back()
+                        search.sparsify()
                         # Categories had questions of their own.
                         search.shorten(THIRDS if schema.categorical else QUARTERS)
                     else:
                         search.go_along(towards)
                     if local_search:
-                        search.search_nearby(local_search, self.seed, keep_zeros=put_back)
+                        search.search_nearby(local_search, self.seed, keep_zeros=sparsify)
                 else:
                     search.ask_once()
                 after, success = search.best, search.success
@@ -402,7 +402,7 @@ class MinimalPerturbation(FittingSettings):
         return Perturbation(
             original=rows,
             perturbed=perturbed,
-            origin=origin,
+            original_class=original_class,
             target=reached,
             success=success,
             queries=box.n_queries - asked_before if box else 0,
@@ -424,7 +424,7 @@ class MinimalPerturbation(FittingSettings):
             "settings": {name: getattr(self, name) for name in _SETTINGS},
             "has_schema": self.schema is not None,
             "measured": {name: getattr(self, name) for name in _MEASURED},
-            **self._fitted.facts(),
+            **self._fitted.to_dict(),
         }
         write_explainer(path, type(self).__name__, self._fitted.tensors(), facts)
 
@@ -478,7 +478,7 @@ class MinimalPerturbation(FittingSettings):
             warnings.warn(
                 f"{self.validity:.0%} of the perturbed rows flip the black box only: raise "
                 "query_budget, lower penalty, set noise (1 to 2 for pixels), or find them with "
-                "perturb(..., check=True)",
+                "perturb(..., line_search=True)",
                 FitWarning,
                 stacklevel=3,
             )
@@ -531,7 +531,7 @@ def _are_numbers(labels: Tensor | np.ndarray[Any, Any]) -> bool:
 
 def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> BlackBox:
     """A black box that numbers its classes and reads its outputs as the fitted one did."""
-    box = as_black_box(black_box, output=fitted.reading)
+    box = as_black_box(black_box, output_type=fitted.output_type)
     if fitted.classes is not None:
         if box.classes is None:
             box.classes = list(fitted.classes)
@@ -543,17 +543,21 @@ def _understood_as_in_fit(fitted: FittedNetworks, black_box: BlackBox | Any) -> 
     return box
 
 
-def _shortest(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed: int) -> Tensor:
+def _shortest(
+    networks: FittedNetworks, encoded: Tensor, original_class: Tensor, seed: int
+) -> Tensor:
     """Length (n,) of the shortest perturbation found that leaves a class (n,) of the surrogate."""
-    parts = zip(encoded.split(_SOME_ROWS), origin.split(_SOME_ROWS), strict=True)
+    parts = zip(encoded.split(_SOME_ROWS), original_class.split(_SOME_ROWS), strict=True)
     return torch.cat([_shortest_of(networks, *part, seed) for part in parts])
 
 
-def _shortest_of(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed: int) -> Tensor:
-    reached = networks.nearest_other(encoded, origin)
+def _shortest_of(
+    networks: FittedNetworks, encoded: Tensor, original_class: Tensor, seed: int
+) -> Tensor:
+    reached = networks.nearest_other(encoded, original_class)
 
     def flips(some: Tensor, points: Tensor) -> Tensor:
-        return networks.surrogate_class(points) != origin[some]
+        return networks.surrogate_class(points) != original_class[some]
 
     search = CounterfactualSearch(networks, encoded, networks.proposal(encoded, reached), flips)
     search.go_along(networks.mean_change[reached])
@@ -561,14 +565,16 @@ def _shortest_of(networks: FittedNetworks, encoded: Tensor, origin: Tensor, seed
     return networks.length(encoded, search.best)
 
 
-def _check_origin(origin: Tensor, n_rows: int, n_classes: int) -> None:
-    if len(origin) != n_rows:
-        raise InvalidInputError(f"origin has {len(origin)} classes for {n_rows} rows")
-    low, high = origin.aminmax()
+def _check_original_class(original_class: Tensor, n_rows: int, n_classes: int) -> None:
+    if len(original_class) != n_rows:
+        raise InvalidInputError(
+            f"original_class has {len(original_class)} classes for {n_rows} rows"
+        )
+    low, high = original_class.aminmax()
     if low.item() < 0 or high.item() >= n_classes:
-        unknown = (origin < 0) | (origin >= n_classes)
+        unknown = (original_class < 0) | (original_class >= n_classes)
         row = int(unknown.nonzero()[0])
         raise InvalidInputError(
-            f"row {row} has class {int(origin[row])}; fit saw the classes 0 to {n_classes - 1} "
-            "only: fit on rows of every class"
+            f"row {row} has class {int(original_class[row])}; fit saw the classes 0 to "
+            f"{n_classes - 1} only: fit on rows of every class"
         )

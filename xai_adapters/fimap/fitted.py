@@ -14,7 +14,7 @@ from torch.linalg import vector_norm
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap.gumbel import PartialGumbel
 from xai_adapters.fimap.networks import Perturber, Surrogate
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 
 _NO_FLIP = 1e6
 _OWN_TENSORS = ("mean", "spread", "mean_change", "lengths")
@@ -36,7 +36,7 @@ class FittedNetworks:
         spread: (c,) what they are then divided by.
         norm: 1 or 2, the norm in which continuous changes are measured.
         classes: the labels that the black box numbered, where it returns labels.
-        reading: what the black box's numbers were taken for.
+        output_type: what the black box's numbers were taken for.
         mean_change: (K, c) the mean change of rows that go to each class; empty while fitting.
         lengths: (m,) how far m fitted rows are from another class of the surrogate, sorted.
     """
@@ -48,7 +48,7 @@ class FittedNetworks:
     spread: Tensor
     norm: int
     classes: list[Any] | None
-    reading: OutputKind
+    output_type: OutputType
     mean_change: Tensor = field(default_factory=lambda: torch.empty(0))
     lengths: Tensor = field(default_factory=lambda: torch.empty(0))
 
@@ -83,14 +83,14 @@ class FittedNetworks:
         }
         return weights | {name: getattr(self, name) for name in _OWN_TENSORS}
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The rest, for JSON."""
         return {
-            "schema": self.schema.facts(),
+            "schema": self.schema.to_dict(),
             "n_classes": self.perturber.n_classes,
             "norm": self.norm,
             "classes": self.classes,
-            "reading": self.reading,
+            "output_type": self.output_type,
         }
 
     @classmethod
@@ -102,7 +102,7 @@ class FittedNetworks:
         perturber_widths: Sequence[int],
     ) -> FittedNetworks:
         """The networks with these `tensors` and `facts`."""
-        schema = FeatureSchema.from_facts(facts["schema"])
+        schema = FeatureSchema.from_dict(facts["schema"])
         mean, n_classes = tensors["mean"], facts["n_classes"]
         drawn = (0.0, Generator(mean.device), mean.device)
         surrogate = Surrogate(schema.n_encoded, n_classes, surrogate_widths, *drawn)
@@ -116,7 +116,7 @@ class FittedNetworks:
             weights = {key: tensors[f"{name}.{key}"] for key in network.state_dict()}
             network.load_state_dict(weights)
         own: dict[str, Any] = {name: tensors[name] for name in _OWN_TENSORS}
-        rest: dict[str, Any] = {name: facts[name] for name in ("norm", "classes", "reading")}
+        rest: dict[str, Any] = {name: facts[name] for name in ("norm", "classes", "output_type")}
         return cls(schema, surrogate, perturber, **own, **rest)
 
     def with_mean_change(self, rows: Tensor, labels: Tensor) -> FittedNetworks:
@@ -171,26 +171,26 @@ class FittedNetworks:
             length = length + self.layer.changed(before, after) @ categorical.to(moved.dtype)
         return length
 
-    def nearest_other(self, encoded: Tensor, origin: Tensor) -> Tensor:
-        """The class (n,) whose perturbation leaves `origin` (n,) and is the shortest."""
+    def nearest_other(self, encoded: Tensor, original_class: Tensor) -> Tensor:
+        """The class (n,) whose perturbation leaves `original_class` (n,) and is the shortest."""
         if self.perturber.n_classes == 2:
-            return 1 - origin
+            return 1 - original_class
         return torch.cat(
             [
                 self._nearest_other_of(some, some_origins)
                 for some, some_origins in zip(
-                    encoded.split(_BLOCK), origin.split(_BLOCK), strict=True
+                    encoded.split(_BLOCK), original_class.split(_BLOCK), strict=True
                 )
             ]
         )
 
-    def _nearest_other_of(self, rows: Tensor, origin: Tensor) -> Tensor:
+    def _nearest_other_of(self, rows: Tensor, original_class: Tensor) -> Tensor:
         n_classes = self.perturber.n_classes
         tried = rows.repeat_interleave(n_classes, dim=0)
         target = torch.arange(n_classes, device=rows.device).repeat(len(rows))
         perturbed = self.perturbed(tried, target)
         probabilities = self.surrogate(self.standardised(perturbed)).softmax(dim=1)
-        left = origin.repeat_interleave(n_classes)
+        left = original_class.repeat_interleave(n_classes)
         cost = torch.where(
             probabilities.argmax(dim=1) != left,
             self.length(tried, perturbed).to(probabilities.dtype),

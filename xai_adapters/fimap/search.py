@@ -102,7 +102,7 @@ class CounterfactualSearch:
         rows = (self.success & moved).nonzero()[:, 0]
         self._along(self.best, rows, known=True, divisions=divisions)
 
-    def put_back(self) -> None:
+    def sparsify(self) -> None:
         """Give features their old values back where the decision stays changed without them.
 
         Features are tried small changes first, and many of them in blocks: a block that is needed

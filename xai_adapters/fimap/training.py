@@ -166,10 +166,10 @@ class TwoStageFit:
     def _measure(self, ask: Callable[[Tensor], Tensor], n_rows: int) -> float:
         """The share of measured rows that flip the black box once they are perturbed."""
         networks = self.networks
-        before, origin = self.measured.sample(n_rows, self.generator)
+        before, original_class = self.measured.sample(n_rows, self.generator)
         with torch.no_grad():
-            after = networks.perturbed(before, networks.nearest_other(before, origin))
-        return (ask(after).argmax(dim=1) != origin).double().mean().item()
+            after = networks.perturbed(before, networks.nearest_other(before, original_class))
+        return (ask(after).argmax(dim=1) != original_class).double().mean().item()
 
     @property
     def measured(self) -> Pool:
@@ -194,10 +194,10 @@ class TwoStageFit:
         networks, generator, device = self.networks, self.generator, self._device
         chosen = torch.randint(len(self.pool), (n_questions,), generator=generator, device=device)
         before, answers = self.pool.take(chosen)
-        origin = answers.argmax(dim=1)
+        original_class = answers.argmax(dim=1)
         networks.perturber.eval()
         with torch.no_grad():
-            proposal = networks.proposal(before, self._another_class(origin))
+            proposal = networks.proposal(before, self._another_class(original_class))
         n_whole = (n_questions + 1) // 2
         step = _REACH * torch.rand((n_questions, 1), generator=generator, device=device)
         step[:n_whole] = 1
@@ -213,7 +213,7 @@ class TwoStageFit:
             scores = torch.where(not_yet, before[:, c:], scores)
         asked = networks.schema.settle(before, torch.cat((moved, scores), dim=1))
         answers = ask(asked)
-        flipped = answers[:n_whole].argmax(dim=1) != origin[:n_whole]
+        flipped = answers[:n_whole].argmax(dim=1) != original_class[:n_whole]
         self._record("rounds", questions=n_questions, validity=flipped.double().mean())
         self.asked.add(asked, answers)
 

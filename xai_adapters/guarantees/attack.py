@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.guarantees.scaled_box import check_box
 from xai_adapters.model.decision import Decision, input_slope
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 
 
@@ -43,7 +43,7 @@ def attack_box(
     *,
     n_restarts: int = 10,
     n_steps: int = 20,
-    output: OutputKind = "auto",
+    output_type: OutputType = "auto",
     threshold: float | None = None,
     internal_batch_size: int | None = None,
     seed: int = 0,
@@ -65,7 +65,8 @@ def attack_box(
         target: (n,) the class to keep, or one for all; by default the model's own at `x`.
         n_restarts: starts a row.
         n_steps: gradient steps a start.
-        output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
+        output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
+            row.
         threshold: for a model with one output, the value that separates its two classes.
         internal_batch_size: rows the model sees at once; it bounds memory and does not change the
             result.
@@ -96,7 +97,7 @@ def attack_box(
             model,
             x,
             target,
-            output=output,
+            output_type=output_type,
             threshold=threshold,
             batch_size=internal_batch_size,
         )

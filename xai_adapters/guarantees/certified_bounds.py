@@ -23,7 +23,7 @@ from xai_adapters.guarantees.sampling_bound import largest_safe_scale
 from xai_adapters.guarantees.scaled_box import check_box, scaled_box
 from xai_adapters.guarantees.traced_network import trace
 from xai_adapters.model.decision import Decision
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 
 Method = Literal["ibp", "crown-ibp", "crown"]
@@ -54,7 +54,8 @@ class Certifier:
         target: (n,) the class to keep, or one for all; by default the network's own at `x`.
         method: how tight, and at what cost. "crown" follows every open unit back to the input,
             which is for networks of some thousand units; "crown-ibp" the classes alone.
-        output: what the network returns: "probabilities", "logits", or "auto" to look at each row.
+        output_type: what the network returns: "probabilities", "logits", or "auto" to look at each
+            row.
         threshold: for a network with one output, the value that separates its two classes.
         internal_batch_size: rows, times units of each, that are followed back at once. Memory
             grows with this number times the largest layer, at 8 bytes.
@@ -85,7 +86,7 @@ class Certifier:
         target: Tensor | int | None = None,
         *,
         method: Method = "crown",
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         internal_batch_size: int = 256,
     ) -> None:
@@ -109,7 +110,7 @@ class Certifier:
                 network,
                 self._x,
                 target,
-                output=output,
+                output_type=output_type,
                 threshold=threshold,
                 batch_size=internal_batch_size,
             )

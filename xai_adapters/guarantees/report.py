@@ -14,7 +14,7 @@ from xai_adapters.guarantees.certified_bounds import Certifier, Method
 from xai_adapters.guarantees.sampling_bound import largest_safe_scale, violating_mass
 from xai_adapters.guarantees.scaled_box import check_box, scaled_box
 from xai_adapters.model.decision import Decision
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 
 
@@ -58,7 +58,7 @@ def box_guarantees(
     n_steps: int = 20,
     method: Method | None = "crown",
     n_halvings: int = 7,
-    output: OutputKind = "auto",
+    output_type: OutputType = "auto",
     threshold: float | None = None,
     internal_batch_size: int | None = None,
     seed: int = 0,
@@ -80,7 +80,8 @@ def box_guarantees(
         n_steps: of `attack_box`.
         method: of `Certifier`; None for no proof, which costs most in large networks.
         n_halvings: scales are found to 2^-n_halvings.
-        output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
+        output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
+            row.
         threshold: for a model with one output, the value that separates its two classes.
         internal_batch_size: rows the model sees at once; it bounds memory and does not change the
             result.
@@ -108,7 +109,12 @@ def box_guarantees(
     n_rounds = n_halvings + 1
     with left_as_found(model, x.device):
         decision = Decision(
-            model, x, target, output=output, threshold=threshold, batch_size=internal_batch_size
+            model,
+            x,
+            target,
+            output_type=output_type,
+            threshold=threshold,
+            batch_size=internal_batch_size,
         )
 
     @torch.no_grad()
@@ -145,7 +151,7 @@ def box_guarantees(
             decision.target[rows],
             n_restarts=n_restarts,
             n_steps=n_steps,
-            output=output,
+            output_type=output_type,
             threshold=threshold,
             internal_batch_size=internal_batch_size,
             seed=seed,
@@ -159,7 +165,7 @@ def box_guarantees(
                 x,
                 decision.target,
                 method=method,
-                output=output,
+                output_type=output_type,
                 threshold=threshold,
                 internal_batch_size=internal_batch_size or 256,
             )

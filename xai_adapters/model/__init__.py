@@ -2,14 +2,14 @@
 
 from xai_adapters.model.black_box import BlackBox
 from xai_adapters.model.decision import Decision
-from xai_adapters.model.outputs import OutputKind, class_probabilities
+from xai_adapters.model.outputs import OutputType, class_probabilities
 from xai_adapters.model.random_state import kept_random_state, seeded
 from xai_adapters.model.state import left_as_found
 
 __all__ = [
     "BlackBox",
     "Decision",
-    "OutputKind",
+    "OutputType",
     "class_probabilities",
     "kept_random_state",
     "left_as_found",

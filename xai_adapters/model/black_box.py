@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.outputs import (
-    OutputKind,
+    OutputType,
     are_probabilities,
-    check_output_kind,
+    check_output_type,
     class_probabilities,
 )
 from xai_adapters.model.state import left_as_found
@@ -36,7 +36,7 @@ class BlackBox:
             or `predict`, or a function. Functions are given numpy arrays, or tensors if
             `arrays="torch"`. Answers may be (n, K) probabilities or logits, (n,) or (n, 1) numbers
             (a decision between two classes), or (n,) labels: integers, booleans or strings.
-        output: what numbers mean: "probabilities", "logits", or "auto" to look at their range.
+        output_type: what numbers mean: "probabilities", "logits", or "auto" to look at their range.
         threshold: for one number a row, the value above which it means class 1; by default 0.5 for
             probabilities and 0 for others. Set it to explain a regression's decision.
         classes: the labels a predictor of labels can return, in the order they shall be numbered.
@@ -48,8 +48,8 @@ class BlackBox:
     Attributes:
         n_queries: rows asked so far.
         gives_probabilities: whether the last answer was graded, not only a label.
-        reading: what numbers are taken for: `output`, or for "auto" what fits all rows asked so
-            far. Numbers once seen to be logits stay logits.
+        resolved_output_type: what numbers are taken for: `output_type`, or for "auto" what fits
+            all rows asked so far. Numbers once seen to be logits stay logits.
 
     Raises:
         InvalidInputError: if `predictor` cannot be called, or a setting is not one of its values.
@@ -66,14 +66,14 @@ class BlackBox:
         self,
         predictor: Any,
         *,
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         classes: Sequence[Any] | None = None,
         batch_size: int = 8192,
         arrays: ArrayKind = "numpy",
         decision: Callable[[Any], Any] | None = None,
     ) -> None:
-        check_output_kind(output)
+        check_output_type(output_type)
         if arrays not in get_args(ArrayKind):
             raise InvalidInputError(
                 f"arrays must be one of {', '.join(get_args(ArrayKind))}; it is {arrays!r}"
@@ -81,8 +81,8 @@ class BlackBox:
         if batch_size < 1:
             raise InvalidInputError(f"batch_size must be at least 1; it is {batch_size}")
         self.predictor = predictor
-        self.output = output
-        self.reading: OutputKind = output
+        self.output_type = output_type
+        self.resolved_output_type: OutputType = output_type
         self.threshold = threshold
         self.batch_size = batch_size
         self.decision = decision
@@ -133,16 +133,16 @@ class BlackBox:
         if isinstance(answers[0], np.ndarray):
             return self._one_hot(np.concatenate(answers)).to(rows.device)
         outputs = (torch.cat(answers) if len(answers) > 1 else answers[0]).to(rows.device)
-        if self.output == "auto" and self.reading != "logits":
+        if self.output_type == "auto" and self.resolved_output_type != "logits":
             # One reading for all rows ever asked: a lone row of logits may add up to 1.
             named = self.decision is None and getattr(self._ask, "__name__", "") == "predict_proba"
             can_be = named or bool(are_probabilities(outputs).all())
-            self.reading = "probabilities" if can_be else "logits"
+            self.resolved_output_type = "probabilities" if can_be else "logits"
         self.gives_probabilities = True
-        if self.reading == "probabilities" and outputs.shape[1] > 1:
+        if self.resolved_output_type == "probabilities" and outputs.shape[1] > 1:
             return outputs
         is_probability = torch.full(
-            (len(outputs),), self.reading == "probabilities", device=outputs.device
+            (len(outputs),), self.resolved_output_type == "probabilities", device=outputs.device
         )
         return class_probabilities(outputs, is_probability, self.threshold)
 

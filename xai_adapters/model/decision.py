@@ -9,9 +9,9 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.outputs import (
-    OutputKind,
+    OutputType,
     are_probabilities,
-    check_output_kind,
+    check_output_type,
     checked_target,
     class_logits,
     class_probabilities,
@@ -32,7 +32,8 @@ class Decision:
         x: (n, ...) rows.
         target: (n,) classes c, or one for all; by default the model's own.
         row_data: tensors with one entry a row, handed to the model behind the rows.
-        output: what the model returns: "probabilities", "logits", or "auto" to look at each row.
+        output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
+            row.
         threshold: of a single output, what separates its classes; by default 0.5 for
             probabilities, 0 for logits.
         batch_size: rows the model sees at once, None for all.
@@ -52,7 +53,8 @@ class Decision:
         PredictorError: if the model returns NaN or not one row of outputs for each row.
 
     Example:
-        >>> decision = Decision(lambda x: x, torch.tensor([[0.1, 0.9]]), output="probabilities")
+        >>> x = torch.tensor([[0.1, 0.9]])
+        >>> decision = Decision(lambda x: x, x, output_type="probabilities")
         >>> decision.target.tolist(), decision.kept.tolist()
         ([1], [True])
     """
@@ -64,11 +66,11 @@ class Decision:
         target: Tensor | int | None = None,
         *,
         row_data: tuple[Tensor, ...] = (),
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> None:
-        check_output_kind(output)
+        check_output_type(output_type)
         _check_rows(x)
         if batch_size is not None and batch_size < 1:
             raise InvalidInputError(f"internal_batch_size must be at least 1; it is {batch_size}")
@@ -85,8 +87,8 @@ class Decision:
         # Judged where the row is, and row by row: a neighbour must not change the reading.
         is_probability = (
             are_probabilities(self.outputs)
-            if output == "auto"
-            else torch.full((len(x),), output == "probabilities", device=x.device)
+            if output_type == "auto"
+            else torch.full((len(x),), output_type == "probabilities", device=x.device)
         )
         # Nearly always all rows are read alike, and then most of the work of reading is saved.
         alike = bool(is_probability[0]) if is_probability.all() == is_probability.any() else None

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError
 
-OutputKind = Literal["auto", "probabilities", "logits"]
+OutputType = Literal["auto", "probabilities", "logits"]
 
 
-def check_output_kind(kind: str) -> None:
-    """Raise `InvalidInputError` unless `kind` is one of `OutputKind`."""
-    if kind not in get_args(OutputKind):
+def check_output_type(kind: str) -> None:
+    """Raise `InvalidInputError` unless `kind` is one of `OutputType`."""
+    if kind not in get_args(OutputType):
         raise InvalidInputError(
-            f"output must be one of {', '.join(get_args(OutputKind))}; it is '{kind}'"
+            f"output must be one of {', '.join(get_args(OutputType))}; it is '{kind}'"
         )
 
 

@@ -188,13 +188,13 @@ CLAIMS: dict[str, Claims] = {
         "honest_success": _SILENT,
         "shortest_step": _FITTED_WAY,
     },
-    "fimap_check": _FIMAP_CHECKED,
-    "fimap_put_back": {
+    "fimap_line_search": _FIMAP_CHECKED,
+    "fimap_sparsify": {
         **_FIMAP_CHECKED,
         "no_needless_change": "the last step is shortened after the needless changes are undone",
     },
     "fimap_local_search": _FIMAP_CHECKED,
-    "invariant_box_exit": {
+    "invariant_box_counterfactual": {
         **_CHECKED,
         "no_needless_change": "features are tried once, and others are put back after them",
     },

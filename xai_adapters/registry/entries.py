@@ -96,16 +96,16 @@ class Explainer(Protocol):
 class CounterfactualExplainer(Explainer, Protocol):
     """An explainer that also changes rows so that their class flips."""
 
-    def perturb(self, rows: Tensor, origin: Tensor) -> Perturbation:
-        """Rows, flattened to (n, d), perturbed to leave the classes `origin` (n,)."""
+    def perturb(self, rows: Tensor, original_class: Tensor) -> Perturbation:
+        """Rows, flattened to (n, d), perturbed to leave the classes `original_class` (n,)."""
 
 
 @runtime_checkable
 class CounterfactualGenerator(Protocol):
     """What the maker of an entry of kind "counterfactual" returns."""
 
-    def counterfactuals(self, rows: Tensor, origin: Tensor) -> Tensor:
-        """Rows (n, d) changed to leave the classes `origin` (n,); unchanged where none is found."""
+    def counterfactuals(self, rows: Tensor, original_class: Tensor) -> Tensor:
+        """Rows (n, d) changed to leave their classes (n,); unchanged where none is found."""
 
 
 @dataclass(frozen=True)
@@ -258,20 +258,21 @@ _BUILT_IN = {
             kind="counterfactual",
         ),
         ExplainerEntry(
-            "fimap_check", "FIMAP, each step as short as the model allows", "fimap_check",
+            "fimap_line_search", "FIMAP with a line search: each step as short as the model allows",
+            "fimap_line_search", kind="counterfactual",
+        ),
+        ExplainerEntry(
+            "fimap_sparsify", "FIMAP with a line search, needless changes undone", "fimap_sparsify",
             kind="counterfactual",
         ),
         ExplainerEntry(
-            "fimap_put_back", "FIMAP with the check, needless changes undone", "fimap_put_back",
-            kind="counterfactual",
-        ),
-        ExplainerEntry(
-            "fimap_local_search", "FIMAP with the check and 400 questions around each row",
+            "fimap_local_search", "FIMAP with a line search and 400 questions around each row",
             "fimap_local_search", kind="counterfactual",
         ),
         ExplainerEntry(
-            "invariant_box_exit", "The way out of the largest box in which the class stays",
-            "invariant_box_exit", kind="counterfactual",
+            "invariant_box_counterfactual",
+            "The counterfactual beyond the largest box in which the class stays",
+            "invariant_box_counterfactual", kind="counterfactual",
         ),
     ),
     **_in(

@@ -189,7 +189,7 @@ class SemifactualBox:
         X: Tensor,
         black_box: ArrayBlackBox,
         *,
-        origin: Tensor | None = None,
+        original_class: Tensor | None = None,
         target: Tensor | None = None,
     ) -> Semifactual:
         """Find the box around each row, and the nearest point outside.
@@ -198,7 +198,8 @@ class SemifactualBox:
             X: (n, d) rows.
             black_box: asked about draws from the box and on the way out of it; a module with a
                 gradient also by `InvariantBox`.
-            origin: (n,) the class of each row, if it is known; by default the black box is asked.
+            original_class: (n,) the class of each row, if it is known; by default the black box is
+                asked.
             target: (n,) the class to reach outside; by default any other.
 
         Returns:
@@ -209,19 +210,21 @@ class SemifactualBox:
             InvalidInputError: for rows that do not fit the schema.
         """
         boxed, solver = self._boxed(X, black_box)
-        if origin is None:
-            origin = black_box.labels(X)
-        self._check_origin(origin)
+        if original_class is None:
+            original_class = black_box.labels(X)
+        self._check_original_class(original_class)
         with torch.no_grad(), left_as_found(black_box.predictor, X.device):
             # Without numbers there is no box to solve.
             width = boxed.solve(solver).width if len(boxed.unit) else boxed.numbers
-            scale = boxed.safe_scale(width, origin, self.n_bound_draws, self.n_rounds, solver.seed)
+            scale = boxed.safe_scale(
+                width, original_class, self.n_bound_draws, self.n_rounds, solver.seed
+            )
             every = torch.arange(len(X), device=X.device)
             bounds = boxed.bounds(width, every, scale)
             reach = self.max_width.to(boxed.unit).expand(boxed.unit.shape)
             outside = boxed.encoded
             if not self._is_constant:
-                outside, _ = boxed.leave(width, reach, origin, target)
+                outside, _ = boxed.leave(width, reach, original_class, target)
         lower, upper, outside = (
             boxed.schema.decode(encoded).to(X.dtype)
             for encoded in (*(torch.cat((b, boxed.groups), dim=1) for b in bounds), outside)
@@ -247,7 +250,7 @@ class SemifactualBox:
         if self._surrogate is not None:
             tensors["surrogate"] = explainer_bytes(self._surrogate)
         facts = {
-            "schema": None if self.schema is None else self.schema.facts(),
+            "schema": None if self.schema is None else self.schema.to_dict(),
             "settings": {
                 "n_bound_draws": self.n_bound_draws,
                 "n_rounds": self.n_rounds,
@@ -269,7 +272,7 @@ class SemifactualBox:
             SavedExplainerError: if the file is truncated, foreign, or of a newer version.
         """
         tensors, facts = read_explainer(path, cls.__name__, device)
-        schema = None if facts["schema"] is None else FeatureSchema.from_facts(facts["schema"])
+        schema = None if facts["schema"] is None else FeatureSchema.from_dict(facts["schema"])
         loaded = cls(schema=schema, max_width=tensors["max_width"], **facts["settings"])
         loaded._unit, loaded._is_constant = tensors.get("unit"), facts["is_constant"]
         if "surrogate" in tensors:
@@ -279,17 +282,17 @@ class SemifactualBox:
     def _schema_of(self, X: Tensor) -> FeatureSchema:
         return self.schema or FeatureSchema.all_continuous(X.shape[1])
 
-    def _check_origin(self, origin: Tensor) -> None:
+    def _check_original_class(self, original_class: Tensor) -> None:
         n_classes = self._surrogate and self._surrogate.n_classes
-        if n_classes and (origin >= n_classes).any():
-            row = int((origin >= n_classes).nonzero()[0])
+        if n_classes and (original_class >= n_classes).any():
+            row = int((original_class >= n_classes).nonzero()[0])
             raise InvalidInputError(
-                f"row {row} has class {int(origin[row])}; fit saw the classes 0 to "
+                f"row {row} has class {int(original_class[row])}; fit saw the classes 0 to "
                 f"{n_classes - 1} only: fit on rows of every class"
             )
 
     def _solver(self) -> InvariantBox:
-        return InvariantBox(max_width=self.max_width, **self.settings, output="probabilities")
+        return InvariantBox(max_width=self.max_width, **self.settings, output_type="probabilities")
 
     def _boxed(self, X: Tensor, black_box: ArrayBlackBox) -> tuple[TabularBoxes, InvariantBox]:
         """The rows with what is asked about points around them, and what solves their boxes."""
@@ -310,9 +313,9 @@ class SemifactualBox:
     ) -> Callable[[Tensor], Tensor]:
         """What gives encoded points (m, e) class probabilities (m, K) that have a gradient."""
         if _has_gradient(black_box, X[:1]):
-            if black_box.reading == "auto":
+            if black_box.resolved_output_type == "auto":
                 black_box.labels(X)
-            is_probability = torch.tensor(black_box.reading == "probabilities")
+            is_probability = torch.tensor(black_box.resolved_output_type == "probabilities")
 
             def of_module(points: Tensor) -> Tensor:
                 black_box.n_queries += len(points)

@@ -77,7 +77,7 @@ class TabularBoxes:
         return lower, upper
 
     def safe_scale(
-        self, width: Tensor, origin: Tensor, n_draws: int, n_rounds: int, seed: int
+        self, width: Tensor, original_class: Tensor, n_draws: int, n_rounds: int, seed: int
     ) -> Tensor:
         """How much (n,) of each box can be kept so that draws do not show another class."""
 
@@ -89,7 +89,7 @@ class TabularBoxes:
             ).to(self.numbers.dtype)
             return torch.cat(
                 [
-                    self._sees_another(width, origin, some, scales, draws)
+                    self._sees_another(width, original_class, some, scales, draws)
                     for some, scales in zip(
                         rows.split(_BLOCK // _AT_ONCE),
                         scale.split(_BLOCK // _AT_ONCE),
@@ -101,7 +101,7 @@ class TabularBoxes:
         return largest_safe_scale(violates, len(self.encoded), n_rounds, width.device)
 
     def _sees_another(
-        self, width: Tensor, origin: Tensor, rows: Tensor, scale: Tensor, draws: Tensor
+        self, width: Tensor, original_class: Tensor, rows: Tensor, scale: Tensor, draws: Tensor
     ) -> Tensor:
         lower, upper = self.bounds(width, rows, scale)
         seen = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
@@ -113,21 +113,21 @@ class TabularBoxes:
             of_row = rows[left].repeat_interleave(len(t))
             points = torch.cat((numbers, self.groups[of_row]), dim=1)
             found = self.labels(self.schema.settle(self.encoded[of_row], points))
-            seen[left] = (found != origin[of_row]).view(-1, len(t)).any(dim=1)
+            seen[left] = (found != original_class[of_row]).view(-1, len(t)).any(dim=1)
         return seen
 
     def leave(
-        self, width: Tensor, reach: Tensor, origin: Tensor, target: Tensor | None
+        self, width: Tensor, reach: Tensor, original_class: Tensor, target: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The nearest point (n, e) found outside, and whether (n,) it has the wanted class.
 
         Args:
             width: (n, c) of the boxes, in units: the narrowest feature moves first.
             reach: (c,) how far features move at first, in units.
-            origin: (n,) the class of each row.
+            original_class: (n,) the class of each row.
             target: (n,) the class to reach, None for any other than the row's own.
         """
-        wanted = origin if target is None else target
+        wanted = original_class if target is None else target
         sign = -1 if target is None else 1
 
         def progress(points: Tensor) -> Tensor:
@@ -142,11 +142,11 @@ class TabularBoxes:
 
         def flips(rows: Tensor, points: Tensor) -> Tensor:
             found = self.labels(points)
-            return found != origin[rows] if target is None else found == target[rows]
+            return found != original_class[rows] if target is None else found == target[rows]
 
         end = self._ends(reach * self.unit, progress)
         if target is not None:
-            end = torch.where((target == origin)[:, None], self.encoded, end)
+            end = torch.where((target == original_class)[:, None], self.encoded, end)
         return leave_box(self.schema, self.encoded, end, self._places(width), flips)
 
     def _ends(self, reach: Tensor, progress: Callable[[Tensor], Tensor]) -> Tensor:

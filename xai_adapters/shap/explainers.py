@@ -20,7 +20,7 @@ from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows, like
 from xai_adapters.fimap.attributions import targeted_attributions
 from xai_adapters.fimap.explainer import MinimalPerturbation
 from xai_adapters.fimap.fitted import units
-from xai_adapters.model.outputs import OutputKind
+from xai_adapters.model.outputs import OutputType
 from xai_adapters.semifactual.explainer import SemifactualBox
 
 require("shap", "shap")
@@ -47,7 +47,7 @@ class _Explainer(shap.Explainer):
         background: Any,
         feature_names: Sequence[str] | None,
         output_names: Sequence[str] | None,
-        output: OutputKind,
+        output_type: OutputType,
         threshold: float | None,
     ) -> None:
         background, names = _rows_of(background)
@@ -58,13 +58,16 @@ class _Explainer(shap.Explainer):
             feature_names=names if feature_names is None else list(feature_names),
             output_names=output_names,
         )
-        self._reading: dict[str, Any] = {"output": output, "threshold": threshold}
+        self._output_form: dict[str, Any] = {"output_type": output_type, "threshold": threshold}
         self.expected_value: Any = 0.0
         if background is not None:
             rows, shape = flat_rows(background)
             black_box = self._black_box(shape)
             probabilities = black_box.probabilities(rows)
-            self._reading |= {"output": black_box.reading, "classes": black_box.classes}
+            self._output_form |= {
+                "output": black_box.resolved_output_type,
+                "classes": black_box.classes,
+            }
             mean = probabilities.mean(dim=0)
             single = black_box.has_single_output
             self.expected_value = mean[1].item() if single else mean.cpu().numpy()
@@ -121,7 +124,7 @@ class _Explainer(shap.Explainer):
         return self(X, **shap_settings).values
 
     def _black_box(self, shape: tuple[int, ...]) -> ArrayBlackBox:
-        return ArrayBlackBox(self.model, row_shape=shape, **self._reading)
+        return ArrayBlackBox(self.model, row_shape=shape, **self._output_form)
 
 
 class FIMAPExplainer(_Explainer):
@@ -142,7 +145,7 @@ class FIMAPExplainer(_Explainer):
             `max_samples`).
         feature_names: by default a DataFrame's columns.
         output_names: names of the K classes.
-        output: what the model's numbers are: "probabilities", "logits", or "auto".
+        output_type: what the model's numbers are: "probabilities", "logits", or "auto".
         threshold: of a model with one number a row.
         **settings: those of `MinimalPerturbation`; `scale="shared"` and `noise=1` for images.
 
@@ -167,14 +170,14 @@ class FIMAPExplainer(_Explainer):
         *,
         feature_names: Sequence[str] | None = None,
         output_names: Sequence[str] | None = None,
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         **settings: Any,
     ) -> None:
         self._fimap = MinimalPerturbation(**settings)
         if background is None:
             raise InvalidInputError("FIMAPExplainer is fitted to background rows: hand them over")
-        super().__init__(model, background, feature_names, output_names, output, threshold)
+        super().__init__(model, background, feature_names, output_names, output_type, threshold)
 
     def _fit(self, rows: Tensor, probabilities: Tensor, black_box: ArrayBlackBox) -> None:
         self._fimap.fit(rows, black_box, labels=probabilities)
@@ -188,12 +191,14 @@ class FIMAPExplainer(_Explainer):
     def _values(
         self, rows: Tensor, shape: tuple[int, ...], black_box: ArrayBlackBox
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        origin = black_box.labels(rows)
+        original_class = black_box.labels(rows)
         single = black_box.has_single_output
         targets = [1] if single else range(np.size(self.expected_value))
         towards = torch.stack(
             [
-                targeted_attributions(self._fimap, rows, origin, torch.full_like(origin, target))
+                targeted_attributions(
+                    self._fimap, rows, original_class, torch.full_like(original_class, target)
+                )
                 for target in targets
             ],
             dim=2,
@@ -219,7 +224,7 @@ class InvariantBoxExplainer(_Explainer):
         background: (n, ...) rows as in `FIMAPExplainer`; a torch module with a gradient can do
             without.
         feature_names: by default a DataFrame's columns.
-        output: what the model's numbers are: "probabilities", "logits", or "auto".
+        output_type: what the model's numbers are: "probabilities", "logits", or "auto".
         threshold: of a model with one number a row.
         **settings: those of `SemifactualBox`: `max_width`, `surrogate` and `InvariantBox`'s.
 
@@ -243,12 +248,12 @@ class InvariantBoxExplainer(_Explainer):
         background: Any = None,
         *,
         feature_names: Sequence[str] | None = None,
-        output: OutputKind = "auto",
+        output_type: OutputType = "auto",
         threshold: float | None = None,
         **settings: Any,
     ) -> None:
         self._box = SemifactualBox(**settings)
-        super().__init__(model, background, feature_names, None, output, threshold)
+        super().__init__(model, background, feature_names, None, output_type, threshold)
 
     def _fit(self, rows: Tensor, probabilities: Tensor, black_box: ArrayBlackBox) -> None:
         self._box.fit(rows, black_box)

@@ -17,11 +17,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xai_adapters.errors import InvalidInputError, XaiAdaptersError
+from xai_adapters.errors import InvalidInputError, SavedExplainerError
 from xai_adapters.utils.files import replace_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _HEADER = "xai_adapters"
+# What format 1 called what format 2 calls otherwise, and where such names stand: in the facts
+# themselves and in these parts of them. Names of features are the user's, and stay.
+_RENAMED_IN_2 = {
+    "reading": "output_type",
+    "output": "output_type",
+    "check": "line_search",
+    "put_back": "sparsify",
+}
+_PARTS_WITH_NAMES = ("arguments", "settings", "output_type")
 
 
 class Saveable(Protocol):
@@ -36,10 +45,6 @@ class Saveable(Protocol):
 
 
 Explainer = TypeVar("Explainer", bound=Saveable)
-
-
-class SavedExplainerError(XaiAdaptersError, ValueError):
-    """A file that is not a saved explainer, or not one that can be read here."""
 
 
 def write_explainer(
@@ -92,8 +97,11 @@ def read_explainer(
         with safe_open(path, framework="pt", device=str(device)) as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
             found = header and (header["kind"], header["version"])
-            if found == (kind, FORMAT_VERSION):
-                return {name: file.get_tensor(name) for name in file.keys()}, header["facts"]  # noqa: SIM118
+            if found and found[0] == kind and found[1] in (1, FORMAT_VERSION):
+                facts = (
+                    header["facts"] if found[1] == FORMAT_VERSION else _upgraded(header["facts"])
+                )
+                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise SavedExplainerError(
             f"'{path}' is not a saved explainer, or only a part of one: {error}"
@@ -106,6 +114,19 @@ def read_explainer(
         f"'{path}' has format {found[1]}, and this version of xai_adapters reads format "
         f"{FORMAT_VERSION}: upgrade xai_adapters, or fit and save again"
     )
+
+
+def _upgraded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of format 1, by the names of format 2."""
+
+    def renamed(named: Mapping[str, Any]) -> dict[str, Any]:
+        return {_RENAMED_IN_2.get(name, name): value for name, value in named.items()}
+
+    parts = renamed(facts)
+    for part in _PARTS_WITH_NAMES:
+        if isinstance(parts.get(part), dict):
+            parts[part] = renamed(parts[part])
+    return parts
 
 
 def explainer_bytes(explainer: Saveable) -> Tensor:

@@ -58,13 +58,15 @@ def step_into(weight: Tensor, bias: Tensor, row: Tensor, label: int) -> Tensor |
     return best
 
 
-def steps_on_planes(model: nn.Module, row: Tensor, origin: int, target: int | None) -> list[Tensor]:
+def steps_on_planes(
+    model: nn.Module, row: Tensor, original_class: int, target: int | None
+) -> list[Tensor]:
     """The shortest steps into the target, or out of the row's class over each of its planes."""
     weight, bias = layer_of(model)
     if target is not None:
         steps = [step_into(weight, bias, row, target)]
     else:
-        pairs = [[origin, k] for k in range(len(bias)) if k != origin]
+        pairs = [[original_class, k] for k in range(len(bias)) if k != original_class]
         steps = [step_into(weight[pair], bias[pair], row, 1) for pair in pairs]
     return sorted((step for step in steps if step is not None), key=lambda step: float(step.norm()))
 
@@ -84,20 +86,20 @@ def on_planes(
     """
 
     def make(model: nn.Module) -> Any:
-        def perturb(rows: Tensor, origin: Tensor, target: Tensor | None = None) -> Any:
+        def perturb(rows: Tensor, original_class: Tensor, target: Tensor | None = None) -> Any:
             found = rows.clone()
             for i, row in enumerate(rows):
                 label, wanted = int(labels(model, row[None])), None
                 if target is not None:
                     wanted = int(target[i])
-                if label == wanted or (wanted is None and label != origin[i]):
+                if label == wanted or (wanted is None and label != original_class[i]):
                     continue
                 for step in steps(model, row, label, wanted)[:1]:
                     found[i] = row + (step if change is None else change(step, row, model))
             if says is None:
                 return found
             after = says(model, found)
-            return Answer(found, after != origin if target is None else after == target)
+            return Answer(found, after != original_class if target is None else after == target)
 
         return _Perturbing(perturb)
 
@@ -141,11 +143,11 @@ def on_grid(loosened: Callable[[Any], Any] = lambda feature: feature) -> Any:
         schema = subject.schema or FeatureSchema.all_continuous(subject.background.shape[1])
         schema = FeatureSchema([loosened(feature) for feature in schema.features])
 
-        def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
+        def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
             found = rows.clone()
             for i, row in enumerate(rows):
                 points = permitted_points(schema, row)
-                points = points[labels(subject.model, points) != origin[i]]
+                points = points[labels(subject.model, points) != original_class[i]]
                 if len(points):
                     found[i] = points[(points - row).norm(dim=1).argmin()]
             return found
@@ -163,11 +165,14 @@ def without(**unlimited: Any) -> Callable[[Any], Any]:
 
 
 def afterwards(make: Callable[[Any], Any], change: Callable[..., Tensor]) -> Callable[[Any], Any]:
-    """A maker whose answers, rows (n, d), are changed by a function of (answer, rows, origin)."""
+    """A maker whose answers, rows (n, d), are changed by a function of (answer, rows,
+    original_class)."""
 
     def changed(subject: Any) -> Any:
         found = make(subject)
-        return lambda rows, origin: change(found(rows, origin), rows, origin)
+        return lambda rows, original_class: change(
+            found(rows, original_class), rows, original_class
+        )
 
     return changed
 
@@ -200,12 +205,12 @@ NEAREST_ON_GRID = explainer(
 def neighbour(subject: Any) -> Any:
     """The nearest background row of another class."""
 
-    def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
+    def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
         found, known = rows.clone(), labels(subject.model, subject.background)
         for i, row in enumerate(rows):
-            if labels(subject.model, row[None]) != origin[i]:
+            if labels(subject.model, row[None]) != original_class[i]:
                 continue
-            other = subject.background[known != origin[i]]
+            other = subject.background[known != original_class[i]]
             if len(other):
                 found[i] = other[(other - row).norm(dim=1).argmin()]
         return found
@@ -238,7 +243,7 @@ def on_a_surrogate(model: nn.Module) -> Any:
         nn.Parameter(part) for part in (fitted[:-1].T.contiguous(), fitted[-1])
     )
     perturb = on_planes()(surrogate.eval()).perturb
-    return _Perturbing(lambda rows, origin: perturb(rows, labels(surrogate, rows)))
+    return _Perturbing(lambda rows, original_class: perturb(rows, labels(surrogate, rows)))
 
 
 def rounded(step: Tensor, row: Tensor, model: nn.Module) -> Tensor:
@@ -253,15 +258,15 @@ def labels_in_single_precision(model: nn.Module, rows: Tensor) -> Tensor:
 
 def to_any_class(model: nn.Module) -> Any:
     perturb = on_planes()(model).perturb
-    return _Perturbing(lambda rows, origin, target=None: perturb(rows, origin))
+    return _Perturbing(lambda rows, original_class, target=None: perturb(rows, original_class))
 
 
 def to_the_plane_of_two(
-    model: nn.Module, row: Tensor, origin: int, target: int | None
+    model: nn.Module, row: Tensor, original_class: int, target: int | None
 ) -> list[Tensor]:
     """Beyond the plane between the row's class and the wanted one, whatever a third says."""
     weight, bias = layer_of(model)
-    step = step_into(weight[[origin, target]], bias[[origin, target]], row, 1)
+    step = step_into(weight[[original_class, target]], bias[[original_class, target]], row, 1)
     return [] if step is None else [step]
 
 
@@ -269,18 +274,20 @@ def with_success(success: Callable[..., Tensor], change: Change | None = None) -
     def make(model: nn.Module) -> Any:
         perturb = on_planes(change, says=None)(model).perturb
 
-        def told(rows: Tensor, origin: Tensor) -> Answer:
-            found = perturb(rows, origin)
-            return Answer(found, success(found, rows, origin, model))
+        def told(rows: Tensor, original_class: Tensor) -> Answer:
+            found = perturb(rows, original_class)
+            return Answer(found, success(found, rows, original_class, model))
 
         return _Perturbing(told)
 
     return make
 
 
-def halved(found: Tensor, rows: Tensor, origin: Tensor, model: nn.Module) -> Tensor:
+def halved(found: Tensor, rows: Tensor, original_class: Tensor, model: nn.Module) -> Tensor:
     """Whether the class has become half as likely."""
-    before, after = (model(x).softmax(dim=1).gather(1, origin[:, None]) for x in (rows, found))
+    before, after = (
+        model(x).softmax(dim=1).gather(1, original_class[:, None]) for x in (rows, found)
+    )
     return (after < before / 2)[:, 0]
 
 
@@ -297,7 +304,7 @@ def unread_moved_too(step: Tensor, row: Tensor, model: nn.Module) -> Tensor:
 
 
 def one_feature_alone(
-    model: nn.Module, row: Tensor, origin: int, target: int | None
+    model: nn.Module, row: Tensor, original_class: int, target: int | None
 ) -> list[Tensor]:
     """The shortest step that changes one feature."""
     weight, bias = layer_of(model)
@@ -306,7 +313,9 @@ def one_feature_alone(
         line = nn.Linear(1, 1)
         line.weight = nn.Parameter((weight @ own)[:, None])
         line.bias = nn.Parameter(bias + weight @ row)
-        found += [along * own for along in steps_on_planes(line, 0 * row[:1], origin, target)]
+        found += [
+            along * own for along in steps_on_planes(line, 0 * row[:1], original_class, target)
+        ]
     return sorted(found, key=lambda step: float(step.norm()))
 
 
@@ -314,28 +323,28 @@ def from_either_side(model: nn.Module) -> Any:
     """To the boundary, also of rows that have the wanted class already."""
     exact = on_planes(says=None)(model).perturb
 
-    def perturb(rows: Tensor, origin: Tensor, target: Tensor) -> Tensor:
-        found, back = exact(rows, origin, target), exact(rows, target)
+    def perturb(rows: Tensor, original_class: Tensor, target: Tensor) -> Tensor:
+        found, back = exact(rows, original_class, target), exact(rows, target)
         there = labels(model, rows) == target
         return torch.where(there[:, None], rows + (1 - 1e-6) * (back - rows), found)
 
     return _Perturbing(perturb)
 
 
-def nudged(found: Tensor, rows: Tensor, origin: Tensor) -> Tensor:
+def nudged(found: Tensor, rows: Tensor, original_class: Tensor) -> Tensor:
     return found + 1e-3 * (found - rows).sign() + 1e-3 * (found == rows)
 
 
-def relaxed(found: Tensor, rows: Tensor, origin: Tensor) -> Tensor:
+def relaxed(found: Tensor, rows: Tensor, original_class: Tensor) -> Tensor:
     """The point just before the nearest one: its categories are shares."""
     return rows + 0.9 * (found - rows)
 
 
-def both_categories(found: Tensor, rows: Tensor, origin: Tensor) -> Tensor:
+def both_categories(found: Tensor, rows: Tensor, original_class: Tensor) -> Tensor:
     return torch.maximum(found, rows)
 
 
-def with_mean_step(found: Tensor, rows: Tensor, origin: Tensor) -> Tensor:
+def with_mean_step(found: Tensor, rows: Tensor, original_class: Tensor) -> Tensor:
     return rows + (found - rows).mean(dim=0)
 
 
@@ -343,8 +352,8 @@ def batch_sized(model: nn.Module) -> Any:
     """As precise as there is time: the larger the batch, the farther."""
     perturb = on_planes(says=None)(model).perturb
 
-    def hurried(rows: Tensor, origin: Tensor) -> Tensor:
-        found = perturb(rows, origin)
+    def hurried(rows: Tensor, original_class: Tensor) -> Tensor:
+        found = perturb(rows, original_class)
         return rows + (1 + 0.01 * len(rows)) * (found - rows)
 
     return _Perturbing(hurried)
@@ -367,8 +376,8 @@ OFFENDERS = [
           on_planes(steps=to_the_plane_of_two, says=None)),
     wrong("gives up beyond two steps", "coverage", on_planes(give_up_beyond_two)),
     wrong("one class has no neighbours", "coverage",
-          afterwards(neighbour, lambda found, rows, origin: torch.where(
-              (origin == 0)[:, None], found, rows)), NEAREST_NEIGHBOUR),
+          afterwards(neighbour, lambda found, rows, original_class: torch.where(
+              (original_class == 0)[:, None], found, rows)), NEAREST_NEIGHBOUR),
     wrong("success always true", "honest_success",
           with_success(lambda found, *_: torch.ones(len(found), dtype=torch.bool),
                        give_up_beyond_two), GIVES_UP),

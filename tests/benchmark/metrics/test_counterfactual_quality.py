@@ -27,7 +27,7 @@ def plain_values(schema: FeatureSchema, row: list[float]) -> list[float | int]:
 
 
 def plain_quality(
-    reference: Reference, before: Tensor, after: Tensor, origin: list[int], labels
+    reference: Reference, before: Tensor, after: Tensor, original_class: list[int], labels
 ) -> dict[str, list[float]]:
     schema = reference.schema
     c = len(schema.continuous)
@@ -50,7 +50,7 @@ def plain_quality(
     for i in range(len(before)):
         a, b = (plain_values(schema, rows_[i].double().tolist()) for rows_ in (before, after))
         reached = int(labels(after[i : i + 1]))
-        valid = reached != origin[i]
+        valid = reached != original_class[i]
         moved = [abs(a[j] - b[j]) for j in range(c)]
         changed = [moved[j] / spread[j] > 1e-4 for j in range(c)]
         changed += [x != y for x, y in zip(a[c:], b[c:], strict=True)]
@@ -61,7 +61,7 @@ def plain_quality(
                 feature = (*schema.continuous, *schema.categorical)[j]
                 columns = [feature.column] if j < c else list(feature.columns)
                 back[:, columns] = before[i : i + 1][:, columns]
-                removable += int(labels(back)) != origin[i]
+                removable += int(labels(back)) != original_class[i]
         own = [v for v, label in zip(known, reference.labels.tolist(), strict=True)
                if label == reached]  # fmt: skip
         distances = sorted(apart(b, other) for other in own)
@@ -100,9 +100,9 @@ def test_quality_is_what_the_plain_one_says(schema: FeatureSchema, seed: int) ->
         return ((some.double() * weights.double()).sum(dim=1) > weights.double().sum()).long()
 
     reference = Reference(schema, rows, labels(rows))
-    origin = labels(before)
-    found = quality(reference, before, after, origin, labels)
-    wanted = plain_quality(reference, before, after, origin.tolist(), labels)
+    original_class = labels(before)
+    found = quality(reference, before, after, original_class, labels)
+    wanted = plain_quality(reference, before, after, original_class.tolist(), labels)
     assert set(found) == {*wanted, "violations"}
     for name, values in wanted.items():
         for ours, plain in zip(found[name].tolist(), values, strict=True):

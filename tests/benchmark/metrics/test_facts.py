@@ -84,7 +84,7 @@ def _perturbation() -> Perturbation:
     return Perturbation(
         original=row,
         perturbed=row + 1,
-        origin=torch.tensor([0]),
+        original_class=torch.tensor([0]),
         target=torch.tensor([1]),
         success=None,
         queries=0,

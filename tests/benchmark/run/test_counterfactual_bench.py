@@ -36,10 +36,10 @@ class Sign:
         return (X[:, 0] > 0).astype(int)
 
 
-def flipped(rows: Tensor, origin: Tensor) -> Tensor:
+def flipped(rows: Tensor, original_class: Tensor) -> Tensor:
     """The nearest flips: the first column just across 0."""
     changed = rows.clone()
-    changed[:, 0] = torch.where(origin == 1, -0.01, 0.01)
+    changed[:, 0] = torch.where(original_class == 1, -0.01, 0.01)
     return changed
 
 
@@ -75,8 +75,8 @@ def always(counterfactuals: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Sub
 def test_validity_is_of_all_rows_and_distance_of_those_that_flipped(
     compare: Callable[..., Results], task: Task
 ) -> None:
-    def half(rows: Tensor, origin: Tensor) -> Tensor:
-        return torch.where((rows[:, 1] > 0)[:, None], flipped(rows, origin), rows)
+    def half(rows: Tensor, original_class: Tensor) -> Tensor:
+        return torch.where((rows[:, 1] > 0)[:, None], flipped(rows, original_class), rows)
 
     results = compare(half=always(half), all=always(flipped), none=always(lambda rows, _: rows))
     share = (task.rows[:, 1] > 0).double().mean().item()
@@ -99,10 +99,10 @@ def test_rows_and_seconds_of_the_model_are_counted(compare: Callable[..., Result
     def asking(subject: Subject) -> Any:
         subject.model.predict_proba(subject.background.numpy())
 
-        def counterfactuals(rows: Tensor, origin: Tensor) -> Tensor:
+        def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
             for _ in range(3):
                 subject.model.predict_proba(rows.numpy())
-            return flipped(rows, origin)
+            return flipped(rows, original_class)
 
         return FunctionGenerator(counterfactuals)
 
@@ -123,7 +123,7 @@ def test_each_seed_makes_the_explainer_anew_and_rows_get_the_mean(
     def seeded(subject: Subject) -> Any:
         seeds.append(subject.seed)
         return FunctionGenerator(
-            lambda rows, origin: flipped(rows, origin) if subject.seed else rows
+            lambda rows, original_class: flipped(rows, original_class) if subject.seed else rows
         )
 
     results = compare(n_seeds=3, seeded=seeded)
@@ -149,7 +149,7 @@ def test_attributions_are_not_compared_here(task: Task) -> None:
     with pytest.raises(InvalidInputError, match="saliency makes attributions"):
         run_benchmark(task, ["saliency"])
     with pytest.raises(InvalidInputError, match="at least one seed"):
-        run_benchmark(task, ["fimap_check"], n_seeds=0)
+        run_benchmark(task, ["fimap_line_search"], n_seeds=0)
 
 
 @pytest.mark.parametrize(

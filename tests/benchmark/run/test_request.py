@@ -20,7 +20,7 @@ from xai_adapters.errors import MissingDependencyError, XaiAdaptersError
 TOML = """
 task = "credit"
 model = "mlp"
-explainers = ["fimap_check", "wachter"]
+explainers = ["fimap_line_search", "wachter"]
 limit = 20
 block-size = 5
 time_limit = 60
@@ -30,7 +30,7 @@ YAML = """
 task: credit
 model: mlp
 explainers:
-  - fimap_check
+  - fimap_line_search
   - wachter
 limit: 20
 block-size: 5
@@ -50,7 +50,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_file_and_the_flags_that_go_before_it(path: Path) -> None:
     request = Request.read(path).overridden({"limit": 3, "seed": None, "seeds": 2})
     assert request == Request(
-        task="credit", model="mlp", explainers=("fimap_check", "wachter"), limit=3, seeds=2,
+        task="credit", model="mlp", explainers=("fimap_line_search", "wachter"), limit=3, seeds=2,
         block_size=5, time_limit=60.0,
     )  # fmt: skip
     settings = request.check()
@@ -59,7 +59,7 @@ def test_a_file_and_the_flags_that_go_before_it(path: Path) -> None:
 
 def test_what_is_written_down_is_the_same_request(path: Path) -> None:
     request = Request.read(path)
-    assert Request.of(request.facts(), "a plan") == request
+    assert Request.of(request.to_dict(), "a plan") == request
 
 
 SETTINGS = st.fixed_dictionaries(
@@ -79,7 +79,7 @@ SETTINGS = st.fixed_dictionaries(
 def test_whatever_is_set_a_yaml_file_says_it_too(settings: dict[str, Any]) -> None:
     yaml = pytest.importorskip("yaml")
     request = Request.of(settings, "flags")
-    facts = {name: list(v) if isinstance(v, tuple) else v for name, v in request.facts().items()}
+    facts = {name: list(v) if isinstance(v, tuple) else v for name, v in request.to_dict().items()}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run.yaml"
         path.write_text(yaml.safe_dump(facts))

@@ -188,8 +188,8 @@ def test_a_counterfactual_explainers_word_is_checked_on_the_black_box(
         def explain(self, rows: Tensor, target: Tensor) -> Tensor:
             return rows
 
-        def perturb(self, rows: Tensor, origin: Tensor) -> Any:
-            return self.fitted.perturb(rows.flatten(1), origin=origin)
+        def perturb(self, rows: Tensor, original_class: Tensor) -> Any:
+            return self.fitted.perturb(rows.flatten(1), original_class=original_class)
 
     register(fooled=ExplainerEntry("", "", Fooled))
     results = run_benchmark(task, ["fooled"])

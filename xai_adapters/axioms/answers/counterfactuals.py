@@ -2,11 +2,12 @@
 
 An explainer under test may be
 
-- ours and the registry's: `perturb(rows, origin=...)` or `counterfactuals(rows, origin)`, where
-  `origin` (n,) are the classes to be left;
+- ours and the registry's: `perturb(rows, original_class=...)` or `counterfactuals(rows,
+original_class)`, where
+  `original_class` (n,) are the classes to be left;
 - Captum's: `perturb(inputs, target=...)`;
 - Alibi's: `explain(X)`, with `target_class=...` where it can be chosen;
-- a callable of `(rows, origin)`, or of `(rows, target=...)`.
+- a callable of `(rows, original_class)`, or of `(rows, target=...)`.
 
 It answers with changed rows (n, d), those it found nothing for unchanged; with an object that has
 `perturbed` and `success`; or with Alibi's `Explanation`.
@@ -51,13 +52,16 @@ Change = Callable[..., Changed]
 
 
 def changing(made: Any) -> Change:
-    """However a counterfactual explainer is called, as a function of (rows, origin, target=None).
+    """A counterfactual explainer, however it is called, as one function.
+
+    Returns:
+        A function of (rows, original_class, target=None).
 
     Raises:
         UnusableAnswerError: for something that cannot be called for counterfactuals.
 
     Example:
-        >>> change = changing(lambda rows, origin: rows + 1)
+        >>> change = changing(lambda rows, original_class: rows + 1)
         >>> change(torch.zeros(1, 2), torch.zeros(1)).rows.tolist()
         [[1.0, 1.0]]
     """
@@ -66,7 +70,7 @@ def changing(made: Any) -> Change:
     if not callable(call):
         raise UnusableAnswerError(
             f"make returned a {type(made).__name__}; an object with perturb, counterfactuals or "
-            "explain, or a callable of (rows, origin) was expected"
+            "explain, or a callable of (rows, original_class) was expected"
         )
     parameters = inspect.signature(call).parameters
     second = [
@@ -76,20 +80,20 @@ def changing(made: Any) -> Change:
     ][1:2]
     takes_target = next((name for name in _TARGETS if name in parameters), None)
 
-    def change(rows: Tensor, origin: Tensor, target: Tensor | None = None) -> Changed:
+    def change(rows: Tensor, original_class: Tensor, target: Tensor | None = None) -> Changed:
         given: list[Any] = [rows.clone().numpy() if method == "explain" else rows.clone()]
         named: dict[str, Any] = {}
         if target is not None:
             if takes_target is None:
                 raise NotApplicableError("it cannot be told which class to reach")
             named[takes_target] = target.clone()
-        if "origin" in parameters:
-            named["origin"] = origin.clone()
+        if "original_class" in parameters:
+            named["original_class"] = original_class.clone()
         elif second and second[0] in _TARGETS:
             if target is None:
                 raise NotApplicableError("it has to be told which class to reach")
         elif second:
-            given.append(origin.clone())
+            given.append(original_class.clone())
         return _read(call(*given, **named), rows)
 
     return change

@@ -64,7 +64,7 @@ class Explained:
     Attributes:
         model: what was explained.
         before: (n, d).
-        origin: (n,) the classes before.
+        original_class: (n,) the classes before.
         target: (n,) the classes to reach, if any were asked for.
         after: (n, d).
         given: (n,) which of them are given as counterfactuals.
@@ -73,7 +73,7 @@ class Explained:
 
     model: nn.Module
     before: Tensor
-    origin: Tensor
+    original_class: Tensor
     target: Tensor | None
     after: Tensor
     given: Tensor
@@ -83,7 +83,7 @@ class Explained:
         """Whether points (a, d) have the class that rows (a,) want."""
         found = labels(self.model, points)
         if self.target is None:
-            return found != self.origin[rows]
+            return found != self.original_class[rows]
         return found == self.target[rows]
 
     def found(self) -> Tensor:
@@ -102,7 +102,7 @@ class Explained:
 def explaining(
     trial: Trial, model: nn.Module, features: Sequence[Column] | None = None
 ) -> Callable[..., Explained]:
-    """The explainer, made for a model, as a function of (rows, target=None, origin=None).
+    """The explainer, made for a model, as a function of (rows, target=None, original_class=None).
 
     Args:
         trial: of the explainer.
@@ -123,11 +123,13 @@ def explaining(
     change = changing(made)
 
     def explain(
-        rows: Tensor, target: Tensor | None = None, origin: Tensor | None = None
+        rows: Tensor, target: Tensor | None = None, original_class: Tensor | None = None
     ) -> Explained:
-        origin = labels(model, rows) if origin is None else origin
-        found = change(rows, origin, target)
-        return Explained(model, rows, origin, target, found.rows, found.given, found.success)
+        original_class = labels(model, rows) if original_class is None else original_class
+        found = change(rows, original_class, target)
+        return Explained(
+            model, rows, original_class, target, found.rows, found.given, found.success
+        )
 
     return explain
 

@@ -59,7 +59,7 @@ class _Boxed:
         # As logits, which a softmax' rounding does not hide.
         self.logits = self.network.build()
         self.rows, _ = decided_rows(trial, self.logits, at_least)
-        self.origin = labels(self.logits, self.rows)
+        self.original_class = labels(self.logits, self.rows)
 
     def boxes(self) -> Boxes:
         """How boxes of the case's model are asked for."""
@@ -68,7 +68,7 @@ class _Boxed:
     def lead(self, points: Tensor) -> Tensor:
         """By how much (n, m) the rows' classes lead at points (n, m, d)."""
         outputs = self.logits(points.flatten(0, 1)).view(*points.shape[:2], -1)
-        own = nn.functional.one_hot(self.origin, outputs.shape[2]).bool()[:, None]
+        own = nn.functional.one_hot(self.original_class, outputs.shape[2]).bool()[:, None]
         best, rest = (outputs.masked_fill(other, -torch.inf) for other in (~own, own))
         lead: Tensor = best.amax(dim=2) - rest.amax(dim=2)
         return lead
@@ -94,7 +94,7 @@ class _Boxed:
 def sampled_invariance(trial: Trial) -> Finding:
     """The least violating share of each box that 4,096 uniform draws leave credible."""
     boxed = _Boxed(trial)
-    box = boxed.boxes()(boxed.rows, boxed.origin)
+    box = boxed.boxes()(boxed.rows, boxed.original_class)
     generator = Generator().manual_seed(0)
     share = torch.rand((_N_DRAWS, boxed.rows.shape[1]), generator=generator, dtype=torch.float64)
     seen = boxed.is_lost(box.points(share)).sum(dim=1).tolist()
@@ -159,7 +159,7 @@ def _divergence(a: float, b: float) -> float:
 def attack_inside(trial: Trial) -> Finding:
     """The share of the boxes in which an attack finds another class."""
     boxed = _Boxed(trial)
-    box = boxed.boxes()(boxed.rows, boxed.origin)
+    box = boxed.boxes()(boxed.rows, boxed.original_class)
     points = _attacked(boxed, box)
     is_lost = boxed.is_lost(points)
     lost = is_lost.any(dim=1)
@@ -169,7 +169,7 @@ def attack_inside(trial: Trial) -> Finding:
     return Finding(
         float(lost.double().mean()),
         trial.axiom.tolerance(trial.claim, 1.0),
-        f"class {int(boxed.origin[row])} within {listed(box.width[row])} of "
+        f"class {int(boxed.original_class[row])} within {listed(box.width[row])} of "
         f"{listed(boxed.rows[row])}",
         found if lost.any() else "no other class found",
     )
@@ -209,7 +209,7 @@ def width_within_bound(trial: Trial) -> Finding:
     """How far the widest feature of each row is beyond the bound."""
     boxed = _Boxed(trial)
     bound = torch.full((boxed.rows.shape[1],), trial.facts["bound"], dtype=torch.float64)
-    width = boxed.boxes()(boxed.rows, boxed.origin, bound).width
+    width = boxed.boxes()(boxed.rows, boxed.original_class, bound).width
     return trial.compare(width.minimum(bound), width, scale=bound.expand_as(width).amax(dim=1))
 
 
@@ -228,7 +228,7 @@ def monotone_in_bound(trial: Trial) -> Finding:
     bound = torch.full((boxed.rows.shape[1],), trial.facts["bound"], dtype=torch.float64)
     boxes = boxed.boxes()
     small, large = (
-        boxes(boxed.rows, boxed.origin, c).width.mean(dim=1) for c in (bound, 2 * bound)
+        boxes(boxed.rows, boxed.original_class, c).width.mean(dim=1) for c in (bound, 2 * bound)
     )
     scale = torch.full_like(small, float(2 * bound[0]))
     return trial.compare(small, torch.minimum(small, large), scale=scale)
@@ -255,7 +255,7 @@ def irrelevant_width(trial: Trial) -> Finding:
     """The width of a feature without a weight, against the bound."""
     boxed = _Boxed(trial)
     bound = torch.full((boxed.rows.shape[1],), trial.facts["bound"], dtype=torch.float64)
-    width = boxed.boxes()(boxed.rows, boxed.origin, bound).width[:, trial.facts["feature"]]
+    width = boxed.boxes()(boxed.rows, boxed.original_class, bound).width[:, trial.facts["feature"]]
     expected = torch.full_like(width, trial.facts["bound"])
     return trial.compare(expected, width)
 
@@ -289,8 +289,8 @@ def box_scaling(trial: Trial) -> Finding:
     scaled = trial.model(first.but_first_layer(weight, first.biases[0]))
     bound = torch.full((d,), trial.facts["bound"], dtype=torch.float64)
     made = trial.made(scaled, trial.background * units)
-    got = boxing(made, scaled)(boxed.rows * units, boxed.origin, bound * units)
-    expected = boxed.boxes()(boxed.rows, boxed.origin, bound).width
+    got = boxing(made, scaled)(boxed.rows * units, boxed.original_class, bound * units)
+    expected = boxed.boxes()(boxed.rows, boxed.original_class, bound).width
     return trial.compare(expected, got.width / units, scale=bound.expand_as(expected)[:, 0])
 
 
@@ -316,8 +316,8 @@ def box_permutation(trial: Trial) -> Finding:
     weight = [[row[i] for i in order] for row in first.weights[0]]
     turned = trial.model(first.but_first_layer(weight, first.biases[0]))
     made = trial.made(turned, trial.background[:, order])
-    got = boxing(made, turned)(boxed.rows[:, order], boxed.origin)
-    expected = boxed.boxes()(boxed.rows, boxed.origin).width[:, order]
+    got = boxing(made, turned)(boxed.rows[:, order], boxed.original_class)
+    expected = boxed.boxes()(boxed.rows, boxed.original_class).width[:, order]
     return trial.compare(expected, got.width)
 
 
@@ -332,11 +332,14 @@ def box_permutation(trial: Trial) -> Finding:
 def box_batch_independence(trial: Trial) -> Finding:
     """Rows one by one against the batch, and against the batch the other way round."""
     boxed = _Boxed(trial, at_least=2)
-    boxes, rows, origin = boxed.boxes(), boxed.rows, boxed.origin
+    boxes, rows, original_class = boxed.boxes(), boxed.rows, boxed.original_class
     alone = torch.cat(
-        [boxes(row, label).width for row, label in zip(rows.split(1), origin.split(1), strict=True)]
+        [
+            boxes(row, label).width
+            for row, label in zip(rows.split(1), original_class.split(1), strict=True)
+        ]
     )
-    together = boxes(rows, origin).width
-    turned = boxes(rows.flip(0), origin.flip(0)).width.flip(0)
+    together = boxes(rows, original_class).width
+    turned = boxes(rows.flip(0), original_class.flip(0)).width.flip(0)
     first, second = trial.compare(alone, together), trial.compare(alone, turned)
     return max(first, second, key=lambda finding: finding.gap - finding.tolerance)

@@ -55,7 +55,7 @@ def _share(
 
 
 def _another(found: Explained, rows: Tensor) -> list[str]:
-    return [f"another class than {label}" for label in found.origin[rows].tolist()]
+    return [f"another class than {label}" for label in found.original_class[rows].tolist()]
 
 
 @define(
@@ -110,7 +110,7 @@ def coverage(trial: Trial) -> Finding:
     """The share of the rows that have no valid counterfactual, though there is one."""
     found = explained(trial)
     known = labels(found.model, trial.background)
-    rows = numbers_of((known != found.origin[:, None]).any(dim=1))
+    rows = numbers_of((known != found.original_class[:, None]).any(dim=1))
     wrong = ~(found.given[rows] & found.reaches(found.after[rows], rows))
     return _share(trial, found, rows, wrong, _another(found, rows))
 

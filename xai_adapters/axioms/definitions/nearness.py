@@ -92,7 +92,9 @@ def shortest_step(trial: Trial) -> Finding:
         trial.tolerances(torch.ones_like(enough)),
         [
             f"class {label} up to {listed(row)}"
-            for label, row in zip(found.origin[rows].tolist(), found.after[rows], strict=True)
+            for label, row in zip(
+                found.original_class[rows].tolist(), found.after[rows], strict=True
+            )
         ],
         [
             f"another class after {share:g} of the step"
@@ -130,8 +132,10 @@ def idempotence(trial: Trial) -> Finding:
         raise NotApplicableError("it finds no counterfactual here")
     expected = torch.cat((rows[there], first.after[done]))
     # Told of the class that was to be left, not of the one it has left it for.
-    origin = None if first.target is not None else first.origin[chosen]
-    again = explain(expected, None if first.target is None else first.target[chosen], origin)
+    original_class = None if first.target is not None else first.original_class[chosen]
+    again = explain(
+        expected, None if first.target is None else first.target[chosen], original_class
+    )
     scale = (first.after - rows)[chosen].abs().amax(dim=1)
     return trial.compare(expected, again.after, scale=scale)
 
@@ -153,7 +157,7 @@ def linear_length(trial: Trial) -> Finding:
     found = explained(trial)
     rows = found.found()
     unit = _unit(trial)
-    lead, normal = _planes(trial.case.network, found.before[rows], found.origin[rows])
+    lead, normal = _planes(trial.case.network, found.before[rows], found.original_class[rows])
     nearest = (lead / (normal * unit).norm(dim=2)).amin(dim=1)
     length = ((found.after - found.before)[rows] / unit).norm(dim=1)
     return trial.compare(nearest, length, scale=nearest)
@@ -173,7 +177,7 @@ def linear_direction(trial: Trial) -> Finding:
     found = explained(trial)
     rows = found.found()
     unit = _unit(trial)
-    _, normal = _planes(trial.case.network, found.before[rows], found.origin[rows])
+    _, normal = _planes(trial.case.network, found.before[rows], found.original_class[rows])
     reached = labels(found.model, found.after[rows])
     normal = normal[torch.arange(len(rows)), reached] * unit
     step = (found.after - found.before)[rows] / unit
@@ -184,15 +188,15 @@ def linear_direction(trial: Trial) -> Finding:
     )  # fmt: skip
 
 
-def _planes(model: Network, rows: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
+def _planes(model: Network, rows: Tensor, original_class: Tensor) -> tuple[Tensor, Tensor]:
     """The lead (n, K) of each row's class over each other, and the normals (n, K, d).
 
     The lead over the own class is infinite, as it is over one with the same weights.
     """
     weights = torch.tensor(model.weights[0], dtype=torch.float64)
     scores = rows @ weights.T + torch.tensor(model.biases[0], dtype=torch.float64)
-    lead = scores.gather(1, origin[:, None]) - scores
-    normal = weights - weights[origin][:, None]
+    lead = scores.gather(1, original_class[:, None]) - scores
+    normal = weights - weights[original_class][:, None]
     return lead.masked_fill((normal == 0).all(dim=2), torch.inf), normal
 
 

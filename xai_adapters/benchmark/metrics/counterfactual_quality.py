@@ -88,7 +88,7 @@ def quality(
     reference: Reference,
     before: Tensor,
     after: Tensor,
-    origin: Tensor,
+    original_class: Tensor,
     labels: Callable[[Tensor], Tensor],
 ) -> dict[str, Tensor]:
     """Everything that is measured of counterfactuals.
@@ -97,7 +97,7 @@ def quality(
         reference: training rows with the black box's classes.
         before: (n, d) the rows.
         after: (n, d) what an explainer made of them.
-        origin: (n,) the black box's class of each row before.
+        original_class: (n,) the black box's class of each row before.
         labels: gives the black box's class (m,) of rows (m, d).
 
     Returns:
@@ -106,14 +106,16 @@ def quality(
         metrics.
     """
     reached = labels(after)
-    valid = reached != origin
+    valid = reached != original_class
     changed = reference.changed(before, after)
     c = len(reference.schema.continuous)
     encoded = [reference.schema.encode(rows).double()[:, :c] for rows in (before, after)]
     moved = (encoded[1] - encoded[0]).abs()
     distances = {
         "changed_features": changed.sum(dim=1),
-        "removable_changes": removable_changes(reference, before, after, origin, valid, labels),
+        "removable_changes": removable_changes(
+            reference, before, after, original_class, valid, labels
+        ),
         **plausibility(reference, after, reached),
     }
     if c:
@@ -140,7 +142,7 @@ def removable_changes(
     reference: Reference,
     before: Tensor,
     after: Tensor,
-    origin: Tensor,
+    original_class: Tensor,
     valid: Tensor,
     labels: Callable[[Tensor], Tensor],
 ) -> Tensor:
@@ -159,7 +161,7 @@ def removable_changes(
             columns = slice(int(ends[feature - c]), int(ends[feature - c + 1]))
         tried = proposed[some].clone()
         tried[:, columns] = encoded[some][:, columns]
-        still = labels(schema.decode(tried).to(before.dtype)) != origin[some]
+        still = labels(schema.decode(tried).to(before.dtype)) != original_class[some]
         n_removable[some.cpu()] += still.cpu()
     return n_removable.to(before.device)
 

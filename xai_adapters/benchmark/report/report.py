@@ -41,10 +41,10 @@ from xai_adapters.errors import require
 OURS = ("fimap", "invariant_box", "directed_box")
 OUR_COUNTERFACTUALS = (
     "fimap_as_fitted",
-    "fimap_check",
-    "fimap_put_back",
+    "fimap_line_search",
+    "fimap_sparsify",
     "fimap_local_search",
-    "invariant_box_exit",
+    "invariant_box_counterfactual",
 )
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, less the yellow that is lost

@@ -213,7 +213,7 @@ _COSTS: dict[str, tuple[str, str, Callable[[float | None], str]]] = {
     "peak_memory": ("memory", "Most memory held beyond what was held before", format_bytes),
     "break_even_rows": (
         "break-even",
-        "Rows from which FIMAP with the check, its fit included, takes less time",
+        "Rows from which FIMAP with a line search, its fit included, takes less time",
         format_number,
     ),
 }

@@ -21,7 +21,7 @@ from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.registry import ExplainerEntry, Subject
 
 # Whose fit has to pay: the break-even is against it.
-OURS = "fimap_check"
+OURS = "fimap_line_search"
 _N_EXAMPLES = 20
 # An explainer that mostly fails would leave no row that is valid for all.
 _LEAST_VALIDITY = 0.5

@@ -103,7 +103,7 @@ class Request:
         """The same with the flags that were given."""
         return replace(self, **{name: value for name, value in flags.items() if value is not None})
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The request in plain values; `of` makes the same of them."""
         return {name: value for name, value in vars(self).items() if value is not None}
 

@@ -98,7 +98,7 @@ def _run(
     with _threads(n_threads):
         bench = _bench(task, entries, settings)
         plan = {
-            "settings": settings.facts(entries) | {"threads": n_threads},
+            "settings": settings.to_dict(entries) | {"threads": n_threads},
             "description": dict(description or {}),
             "fingerprint": _fingerprint(bench),
         }

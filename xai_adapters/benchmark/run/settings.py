@@ -69,7 +69,7 @@ class Settings:
         """The seeds that each explainer is made with."""
         return range(self.seed, self.seed + self.n_seeds)
 
-    def facts(self, entries: Sequence[ExplainerEntry]) -> dict[str, Any]:
+    def to_dict(self, entries: Sequence[ExplainerEntry]) -> dict[str, Any]:
         """The settings in plain values, with the names of the explainers."""
         return {"explainers": [entry.name for entry in entries], **dataclasses.asdict(self)}
 

@@ -1,0 +1,203 @@
+"""Options of public calls: known by name, of the right type, within their range, and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
+
+from xai_adapters.errors import InvalidInputError, UnknownOptionError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def named_options(
+    settings: type | None = None,
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Refuse options that a call does not have, and list those that it has.
+
+    Args:
+        settings: a dataclass whose fields the call takes too, as
+            `**options: Unpack[TheirTypedDict]`; they then stand in the call's signature, for
+            completion and `help`.
+
+    Returns:
+        A decorator of functions and methods. An unknown option raises `UnknownOptionError`, a
+        `TypeError` that names the class called and the nearest option.
+
+    Example:
+        >>> class Explainer:
+        ...     @named_options()
+        ...     def __init__(self, *, epochs: int = 10) -> None: ...
+        >>> Explainer(epoch=3)
+        Traceback (most recent call last):
+            ...
+        xai_adapters.errors.UnknownOptionError: Explainer has no option 'epoch'. Did you mean \
+'epochs'?
+    """
+
+    def decorate(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        signature = _listed(inspect.signature(call), settings)
+        known = [
+            name
+            for name, parameter in signature.parameters.items()
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+
+        @functools.wraps(call)
+        def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            for name in kwargs:
+                if name not in known:
+                    raise UnknownOptionError(_owner(call, args), name, known)
+            return call(*args, **kwargs)
+
+        checked.__signature__ = signature  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def _listed(signature: inspect.Signature, settings: type | None) -> inspect.Signature:
+    """The signature with a parameter for each field of the settings."""
+    if settings is None:
+        return signature
+    stays = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    taken = {parameter.name for parameter in stays}
+    added = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=field.type,
+        )
+        for field in dataclasses.fields(settings)
+        if field.name not in taken
+    ]
+    return signature.replace(parameters=[*stays, *added])
+
+
+def _owner(call: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """What the user called: a class, a method of one, or a function."""
+    if "." not in call.__qualname__ or call.__qualname__.split(".")[-2] == "<locals>" or not args:
+        return call.__name__
+    owner = args[0] if isinstance(args[0], type) else type(args[0])
+    return owner.__name__ if call.__name__ == "__init__" else f"{owner.__name__}.{call.__name__}"
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    optional: bool = False,
+) -> None:
+    """Raise unless an option is a number within its range.
+
+    Args:
+        name: of the option.
+        value: as it was given.
+        at_least: its smallest value.
+        above: what it must be larger than.
+        at_most: its largest value.
+        below: what it must be smaller than.
+        optional: whether it may be None.
+
+    Raises:
+        InvalidInputError: that says the range and the value.
+
+    Example:
+        >>> check_number("penalty", -1, at_least=0)
+        Traceback (most recent call last):
+            ...
+        xai_adapters.errors.InvalidInputError: penalty must be at least 0, is -1
+    """
+    _check_range(name, value, "a number", Real, (at_least, above, at_most, below), optional)
+
+
+def check_whole_number(
+    name: str, value: Any, *, at_least: int | None = None, optional: bool = False
+) -> None:
+    """Raise `InvalidInputError` unless an option is a whole number of at least `at_least`.
+
+    Example:
+        >>> check_whole_number("epochs", 2.5, at_least=1)
+        Traceback (most recent call last):
+            ...
+        xai_adapters.errors.InvalidInputError: epochs must be a whole number, is 2.5
+    """
+    _check_range(name, value, "a whole number", Integral, (at_least, None, None, None), optional)
+
+
+def _check_range(
+    name: str,
+    value: Any,
+    noun: str,
+    kind: type,
+    limits: tuple[float | None, float | None, float | None, float | None],
+    optional: bool,
+) -> None:
+    if value is None and optional:
+        return
+    or_none = " or None" if optional else ""
+    if not isinstance(value, kind) or isinstance(value, bool) or value != value:
+        raise InvalidInputError(f"{name} must be {noun}{or_none}, is {value!r:.60}")
+    number: Any = value
+    at_least, above, at_most, below = limits
+    kept = {
+        f"at least {at_least}": at_least is None or number >= at_least,
+        f"more than {above}": above is None or number > above,
+        f"at most {at_most}": at_most is None or number <= at_most,
+        f"less than {below}": below is None or number < below,
+    }
+    broken = [words for words, holds in kept.items() if not holds]
+    if broken:
+        raise InvalidInputError(f"{name} must be {broken[0]}{or_none}, is {value!r:.60}")
+
+
+def check_choice(name: str, value: Any, choices: Collection[str | None]) -> None:
+    """Raise `InvalidInputError` unless an option is one of its choices.
+
+    Example:
+        >>> check_choice("norm", "l3", ["l1", "l2"])
+        Traceback (most recent call last):
+            ...
+        xai_adapters.errors.InvalidInputError: norm must be one of 'l1', 'l2', is 'l3'
+    """
+    if not any(
+        value is choice or (isinstance(value, str) and value == choice) for choice in choices
+    ):
+        known = ", ".join(repr(choice) for choice in choices)
+        raise InvalidInputError(f"{name} must be one of {known}, is {value!r:.60}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `InvalidInputError` unless an option is True or False."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be True or False, is {value!r:.60}")
+
+
+def call_as_text(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """A call as it was written, with the options that differ from their defaults.
+
+    Example:
+        >>> call_as_text("InvariantBox", {"penalty": 3, "seed": 0}, {"penalty": None, "seed": 0})
+        'InvariantBox(penalty=3)'
+    """
+    given = (
+        f"{option}={value!r}"
+        for option, value in values.items()
+        if option not in defaults or not _is_same(value, defaults[option])
+    )
+    return f"{name}({', '.join(given)})"
+
+
+def _is_same(value: Any, default: Any) -> bool:
+    """Whether a value is the default; arrays never are."""
+    return value is default or (type(value) is type(default) and bool(value == default))
