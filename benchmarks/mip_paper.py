@@ -49,7 +49,7 @@ PAPERS = (
 )  # fmt: skip
 MATCHED = ("integrated_gradients_mask", "deep_lift_mask", "occlusion_mask", "rise", "learned_mask")
 OURS = ("invariant_box", "directed_box")
-ENDS = ("greedy", "random")
+REFERENCE_EXPLAINERS = ("greedy", "random")
 FILLS = {"gray": 0.5, "black": 0.0, "white": 1.0}
 CIFAR_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -218,7 +218,7 @@ def main() -> int:
     options = parser.parse_args()
 
     known = explainer_names("attribution")
-    names = [name for name in (*OURS, *PAPERS, *MATCHED, *ENDS) if name in known]
+    names = [name for name in (*OURS, *PAPERS, *MATCHED, *REFERENCE_EXPLAINERS) if name in known]
     if options.explainers:
         names = options.explainers.split(",")
     explainers = [*names, *([AS_PUBLISHED] if options.published else [])]

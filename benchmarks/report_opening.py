@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from xai_adapters.benchmark.metrics.facts import CURVE, METRICS
 from xai_adapters.benchmark.metrics.masking_curve import THRESHOLDS
-from xai_adapters.benchmark.results.files import write_results
+from xai_adapters.benchmark.report.report import render
 from xai_adapters.benchmark.results.results import Agreement, Curve, ExplainerRun, Gallery, Results
 from xai_adapters.benchmark.results.results import Measurement as Mean
 from xai_adapters.benchmark.run.attribution_bench import MAP_SIDE
@@ -95,7 +95,8 @@ def main() -> None:
         raise SystemExit("there is no chromium or chrome on the PATH")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        page = write_results(results(wanted.rows, wanted.explainers), folder)
+        page, made = folder / "report.html", results(wanted.rows, wanted.explainers)
+        page.write_text(render(made), encoding="utf-8")
         print(f"{page.stat().st_size / 1e6:.1f} MB for {wanted.rows} images")
         text = page.read_text(encoding="utf-8").replace("</body>", LOADED)
         page.write_text(text, encoding="utf-8")

@@ -363,12 +363,12 @@ _BUILT_IN = {
         ),
     ),
     **_in(
-        "ends",
+        "reference_explainers",
         ExplainerEntry(
-            "greedy", "Greedy search on the masking curve: the bound", "greedy", "mask",
+            "greedy", "Greedy search on the masking curve: the upper bound", "greedy", "mask",
             block_size=1,
         ),
-        ExplainerEntry("random", "Random scores: the floor", "random", block_size=1),
+        ExplainerEntry("random", "Random scores: chance", "random", block_size=1),
     ),
     **_in(
         "exact_counterfactuals",

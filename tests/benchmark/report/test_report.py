@@ -86,7 +86,7 @@ def order(dom: str) -> list[str]:
 
 @needs_chromium
 def test_opens_without_network_and_complaints(results: Results, tmp_path: Path) -> None:
-    write_results(results, tmp_path)
+    write_results(results, tmp_path, render(results))
     dom, complaints = browse(tmp_path / "report.html")
     assert complaints == []
     assert dom.count('<svg class="main-svg"') >= 1
@@ -101,7 +101,7 @@ def test_arrows_are_drawn(table_results: Results, tmp_path: Path) -> None:
     gallery = table_results.gallery
     gallery.rows = gallery.rows[:, :2]
     gallery.maps = {name: scores[:, :2] for name, scores in gallery.maps.items()}
-    write_results(table_results, tmp_path)
+    write_results(table_results, tmp_path, render(table_results))
     dom, complaints = browse(tmp_path / "report.html")
     assert complaints == []
     assert dom.count('class="scatterlayer') == 5

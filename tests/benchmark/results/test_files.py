@@ -17,11 +17,11 @@ def test_all_three_files_are_written_and_read_back(results: Results, tmp_path: P
         {"explainer": "lime", "metric": "masking_curve", "row": 0, "threshold": 0.5, "value": 1.0},
         {"explainer": "lime", "metric": "masking_area", "row": 0, "threshold": None, "value": 0.2},
     ]
-    report = write_results(results, tmp_path)
+    write_results(results, tmp_path, "a page")
     assert {path.name for path in tmp_path.iterdir()} == {
         "gallery.safetensors", "report.html", "results.json", "rows.parquet"
     }  # fmt: skip
-    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == "a page"
     assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == results.rows
     read = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert read["schema_version"] == SCHEMA_VERSION
@@ -41,7 +41,7 @@ def test_json_holds_null_for_numbers_that_are_none(results: Results):
 def test_a_full_disk_leaves_the_earlier_results(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    write_results(results, tmp_path)
+    write_results(results, tmp_path, "a page")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     results.explainers[0].summary = "changed"
 
@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_the_earlier_results(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full_disk)
         with pytest.raises(ResultsFolderError, match=r"disk full.*--resume"):
-            write_results(results, tmp_path)
+            write_results(results, tmp_path, "another page")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

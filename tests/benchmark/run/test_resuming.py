@@ -21,6 +21,7 @@ import torch
 
 from xai_adapters.benchmark.results import files as output
 from xai_adapters.benchmark.results.results import Results
+from xai_adapters.benchmark.run import runner
 from xai_adapters.benchmark.run.blocks import BlockStore
 from xai_adapters.benchmark.run.runner import run_benchmark
 from xai_adapters.errors import InvalidInputError, PredictorError, ResultsFolderError
@@ -84,7 +85,7 @@ def interrupted_at(save: int, *, before: bool) -> Iterator[None]:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports are not what is tested here, and take most of the time."""
-    monkeypatch.setattr(output, "render", lambda results: "a report")
+    monkeypatch.setattr(runner, "render", lambda results: "a report")
 
 
 def calls(log: list[str]) -> int:

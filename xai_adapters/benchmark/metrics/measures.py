@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,13 +28,17 @@ from xai_adapters.benchmark.metrics.masking_curve import (
     relevance_ranks,
 )
 from xai_adapters.benchmark.metrics.randomization import SHARES, randomized
-from xai_adapters.benchmark.run.bench import Ask, AskOfModel, derived_seed
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import require
 from xai_adapters.model.black_box import BlackBox
+from xai_adapters.model.random_state import derived_seed
 from xai_adapters.utils.rank_correlation import rank_correlation
 
 Values = dict[str, Tensor]
+# Scores of an explainer for rows and classes.
+Explain = Callable[[Tensor, Tensor], Tensor]
+# The same explainer, with the same random numbers, made for another model that has a name.
+ExplainModel = Callable[[str, Any], Explain]
 _SUBSETS = 50
 _MOVES = 10
 # Of the range of a feature.
@@ -63,8 +68,8 @@ class Scored:
     classes: Tensor
     scores: Tensor
     by_magnitude: bool
-    explain: Ask
-    explain_model: AskOfModel
+    explain: Explain
+    explain_model: ExplainModel
     seed: int
     first: int = 0
 

@@ -35,7 +35,12 @@ from xai_adapters.benchmark.report.table import (
     not_applicable,
     ranked,
 )
-from xai_adapters.benchmark.results.results import ENDS, Curve, ExplainerRun, Results
+from xai_adapters.benchmark.results.results import (
+    REFERENCE_EXPLAINERS,
+    Curve,
+    ExplainerRun,
+    Results,
+)
 from xai_adapters.errors import require
 
 OURS = ("fimap", "invariant_box", "directed_box")
@@ -102,7 +107,7 @@ def render(results: Results, axioms: Mapping[str, Any] | None = None) -> str:
         # What is absent has no meaning for counterfactuals.
         baselines=results.task.get("compares") != "counterfactual"
         and any(run.baseline not in ("none", "") for run in runs),
-        ends=[run.name for run in runs if run.name in ENDS and run.status == "ok"],
+        ends=[run.name for run in runs if run.name in REFERENCE_EXPLAINERS and run.status == "ok"],
         dash=DASH,
         css=_file("report.css"),
         javascript=_file("report.js"),
@@ -180,13 +185,13 @@ class CurvePlot:
 
 def _lines(runs: Sequence[ExplainerRun]) -> dict[str, Line]:
     lines = {}
-    others = [run.name for run in runs if run.name not in OURS + ENDS]
+    others = [run.name for run in runs if run.name not in OURS + REFERENCE_EXPLAINERS]
     for i, name in enumerate(sorted(others)):
         dash = DASHES[i // len(OTHER_COLORS) % len(DASHES)]
         lines[name] = Line(name, OTHER_COLORS[i % len(OTHER_COLORS)], dash, False)
     for name, color in zip(OURS, OUR_COLORS, strict=True):
         lines[name] = Line(name, color, "solid", True)
-    for name, dash in zip(ENDS, DASHES[1:], strict=False):
+    for name, dash in zip(REFERENCE_EXPLAINERS, DASHES[1:], strict=False):
         lines[name] = Line(name, END_COLOR, dash, True)
     return lines
 

@@ -9,7 +9,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from xai_adapters.benchmark.results.results import ENDS, ExplainerRun, Measurement, Results
+from xai_adapters.benchmark.results.results import (
+    REFERENCE_EXPLAINERS,
+    ExplainerRun,
+    Measurement,
+    Results,
+)
 
 DASH = "–"
 
@@ -286,7 +291,9 @@ def _ran(results: Results) -> list[ExplainerRun]:
 def _mark_best(cells: dict[str, Cell], higher_is_better: bool | None) -> dict[str, Cell]:
     """Mark every cell that is written like the best one: ties stay ties."""
     values = [
-        cell.value for name, cell in cells.items() if name not in ENDS and cell.value is not None
+        cell.value
+        for name, cell in cells.items()
+        if name not in REFERENCE_EXPLAINERS and cell.value is not None
     ]
     # What only one explainer has (the accuracy of its surrogate, say) has no best.
     if higher_is_better is None or len(values) < 2:
@@ -294,7 +301,7 @@ def _mark_best(cells: dict[str, Cell], higher_is_better: bool | None) -> dict[st
     best = max(values) if higher_is_better else min(values)
     texts = {cell.text for cell in cells.values() if cell.value == best}
     return {
-        name: replace(cell, best=name not in ENDS and cell.text in texts)
+        name: replace(cell, best=name not in REFERENCE_EXPLAINERS and cell.text in texts)
         for name, cell in cells.items()
     }
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xai_adapters.benchmark.report.report import render
 from xai_adapters.benchmark.results.results import SCHEMA_VERSION, Gallery, Results
 from xai_adapters.errors import ResultsFolderError, require
 from xai_adapters.utils.files import replace_file
@@ -30,10 +29,14 @@ def check_writers() -> None:
         require(library, "benchmark")
 
 
-def write_results(results: Results, folder: Path) -> Path:
-    """Write the results, their rows, what is looked at and the report; return the report's path.
+def write_results(results: Results, folder: Path, report: str | None = None) -> None:
+    """Write a run's files into its folder, each of them replaced at once.
 
-    Each file is replaced at once, and none before all could be made.
+    Args:
+        results: written to `results.json`, `rows.parquet` and, where there is one,
+            `gallery.safetensors`.
+        folder: an existing folder.
+        report: the HTML page for `report.html`; None writes none.
 
     Raises:
         ResultsFolderError: if one cannot be written.
@@ -41,12 +44,13 @@ def write_results(results: Results, folder: Path) -> Path:
     pyarrow, parquet = require("pyarrow", "benchmark"), require("pyarrow.parquet", "benchmark")
     schema = [(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()]
     rows = pyarrow.Table.from_pylist(results.rows, schema=pyarrow.schema(schema))
-    page, summary, report = render(results), results.as_json(), folder / REPORT
+    summary = results.as_json()
     written: list[tuple[Path, Callable[[Path], object]]] = [
         (folder / ROWS, lambda path: parquet.write_table(rows, path)),
         (folder / SUMMARY, lambda path: path.write_text(summary, encoding="utf-8")),
-        (report, lambda path: path.write_text(page, encoding="utf-8")),
     ]
+    if report is not None:
+        written.append((folder / REPORT, lambda path: path.write_text(report, encoding="utf-8")))
     path = folder / PICTURES
     try:
         if results.gallery is None:
@@ -60,7 +64,6 @@ def write_results(results: Results, folder: Path) -> Path:
             f"'{path}' cannot be written: {error.strerror or error}. What is finished is kept; "
             "make room, and go on with --resume"
         ) from error
-    return report
 
 
 def read_results(folder: Path) -> Results:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xai_adapters.benchmark.results.results import ENDS, Results
+from xai_adapters.benchmark.results.results import REFERENCE_EXPLAINERS, Results
 from xai_adapters.benchmark.results.statistics import Array, difference, ranks
 
 Place = tuple[str, str]
@@ -38,7 +38,7 @@ def settle_standings(results: Results) -> None:
     values = values_of_rows(results.rows)
     by_metric = defaultdict(list)
     for measurement in results.measurements:
-        if measurement.explainer not in ENDS:
+        if measurement.explainer not in REFERENCE_EXPLAINERS:
             by_metric[measurement.metric].append(measurement)
     for metric, measurements in by_metric.items():
         higher = results.metrics[metric]["higher_is_better"]

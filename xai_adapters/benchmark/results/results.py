@@ -18,8 +18,8 @@ SCHEMA_VERSION = 2
 _MAP = "map/"
 _LEVELS = 255
 
-# The bound and the floor of a comparison: never ranked, nor marked as the best of a column.
-ENDS = ("greedy", "random")
+# An upper bound (greedy) and chance (random): never ranked, nor marked as best of a column.
+REFERENCE_EXPLAINERS = ("greedy", "random")
 
 
 @dataclass

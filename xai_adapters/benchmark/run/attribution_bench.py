@@ -12,10 +12,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from xai_adapters.benchmark.metrics.agreement import agreements
 from xai_adapters.benchmark.metrics.facts import METRICS, Metric, cosine, counterfactual_metrics
-from xai_adapters.benchmark.metrics.measures import Scored, relevance
+from xai_adapters.benchmark.metrics.measures import Explain, ExplainModel, Scored, relevance
 from xai_adapters.benchmark.metrics.measuring import Measuring
 from xai_adapters.benchmark.results.results import Gallery, Results
-from xai_adapters.benchmark.run.bench import Ask, AskOfModel, Bench, Explained
+from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.registry import CounterfactualExplainer, ExplainerEntry, Subject
 
@@ -43,9 +43,9 @@ class AttributionBench(Bench):
         fill = self.task.mask_value if self.task.kind == "image" else None
         return Subject(model, self.task.background, self.task.kind, fill, seed)
 
-    def ask(self, explainer: Any) -> Ask:
+    def ask(self, explainer: Any) -> Explain:
         """The call for scores."""
-        ask: Ask = explainer.explain
+        ask: Explain = explainer.explain
         return ask
 
     def measure(
@@ -54,7 +54,7 @@ class AttributionBench(Bench):
         explainer: Any,
         rows: slice,
         answer: Tensor,
-        ask_of_model: AskOfModel,
+        ask_of_model: ExplainModel,
     ) -> dict[str, Tensor]:
         """What was asked for; and what those that perturb rows achieve by it."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]

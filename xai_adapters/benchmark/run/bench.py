@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +12,14 @@ import torch
 from torch import Tensor
 
 from xai_adapters.benchmark.metrics.facts import METRICS, Metric
+from xai_adapters.benchmark.metrics.measures import Explain, ExplainModel
 from xai_adapters.benchmark.results.results import Curve, ExplainerRun, Measurement, Results
 from xai_adapters.benchmark.results.statistics import bootstrap_interval, standard_error
+from xai_adapters.benchmark.tasks.predictions import class_probabilities
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import PredictorError
 from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import ExplainerEntry, Subject
-
-Ask = Callable[[Tensor, Tensor], Tensor]
-# The call of the same explainer made for another model, which has a name to be known again by; it
-# draws the random numbers that the explainer drew.
-AskOfModel = Callable[[str, Any], Ask]
 
 
 @dataclass
@@ -60,7 +56,7 @@ class Bench(ABC):
         self.task, self.seed = task, seed
         self.entries: Mapping[str, ExplainerEntry] = {entry.name: entry for entry in entries}
         self.black_box = BlackBox(task.model, batch_size=model_batch(task))
-        self.probabilities = probabilities_of(task, self.black_box)
+        self.probabilities = class_probabilities(task, self.black_box)
         self.predicted = self.probabilities.argmax(dim=1)
 
     @abstractmethod
@@ -68,7 +64,7 @@ class Bench(ABC):
         """What explainers are made for, with a copy of the task's model that is their own."""
 
     @abstractmethod
-    def ask(self, explainer: Any) -> Ask:
+    def ask(self, explainer: Any) -> Explain:
         """The call that gives an explainer's answer for rows and the classes they have."""
 
     @abstractmethod
@@ -78,7 +74,7 @@ class Bench(ABC):
         explainer: Any,
         rows: slice,
         answer: Tensor,
-        ask_of_model: AskOfModel,
+        ask_of_model: ExplainModel,
     ) -> dict[str, Tensor]:
         """What is measured of the answer for some of the rows: (n,) or (n, thresholds) each."""
 
@@ -162,36 +158,6 @@ class Bench(ABC):
         )
 
 
-def probabilities_of(task: Task, black_box: BlackBox) -> Tensor:
-    """What the model says of the rows to explain.
-
-    Raises:
-        PredictorError: if the model cannot be asked about them, with the first row it fails on.
-    """
-    try:
-        return black_box.probabilities(task.rows)
-    except Exception as error:
-        row, reason = _first_failure(task.rows, black_box, error)
-        which = (
-            "the rows together, though about none of them alone" if row is None else f"row {row}"
-        )
-        raise PredictorError(
-            f"the model cannot be asked about {which}: {type(reason).__name__}: {reason}. It is "
-            "asked about all rows before one is explained; leave the row out, or mend the model"
-        ) from error
-
-
-def _first_failure(
-    rows: Tensor, black_box: BlackBox, error: Exception
-) -> tuple[int | None, Exception]:
-    for row in range(len(rows)):
-        try:
-            black_box.probabilities(rows[row : row + 1])
-        except Exception as found:
-            return row, found
-    return None, error
-
-
 def _matches_mask(entry: ExplainerEntry, task: Task) -> bool | None:
     if task.kind != "image" or entry.baseline in ("none", "data"):
         return None
@@ -212,17 +178,6 @@ def wait(rows: Tensor) -> None:
     """Let an accelerator finish, so that its seconds are counted where they belong."""
     if rows.device.type != "cpu":
         torch.accelerator.synchronize(rows.device)
-
-
-def derived_seed(*parts: object) -> int:
-    """A seed below 2**31 that depends on all parts, and on nothing else.
-
-    Example:
-        >>> derived_seed(0, "lime") == derived_seed(0, "lime") != derived_seed(1, "lime")
-        True
-    """
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def model_batch(task: Task) -> int:

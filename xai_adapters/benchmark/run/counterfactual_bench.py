@@ -13,8 +13,9 @@ from torch import Tensor
 
 from xai_adapters.benchmark.metrics.counterfactual_quality import Reference, quality
 from xai_adapters.benchmark.metrics.facts import COMMON, COMPARED_IN_COMMON
+from xai_adapters.benchmark.metrics.measures import Explain, ExplainModel
 from xai_adapters.benchmark.results.results import Examples, ExplainerRun, Results
-from xai_adapters.benchmark.run.bench import Ask, AskOfModel, Bench, Explained
+from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.features.kinds import Categorical
 from xai_adapters.features.schema import FeatureSchema
@@ -40,9 +41,9 @@ class CounterfactualBench(Bench):
         """What explainers are made for, with the schema."""
         return Subject(model, self.task.background, "tabular", None, seed, self.task.schema)
 
-    def ask(self, explainer: Any) -> Ask:
+    def ask(self, explainer: Any) -> Explain:
         """The call for changed rows."""
-        ask: Ask = explainer.counterfactuals
+        ask: Explain = explainer.counterfactuals
         return ask
 
     def measure(
@@ -51,7 +52,7 @@ class CounterfactualBench(Bench):
         explainer: Any,
         rows: slice,
         answer: Tensor,
-        ask_of_model: AskOfModel,
+        ask_of_model: ExplainModel,
     ) -> dict[str, Tensor]:
         """How good the changed rows are."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]

@@ -6,12 +6,13 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from xai_adapters.benchmark.run.bench import wait
+from xai_adapters.model.estimators import wrap_method
 
 
 @dataclass
@@ -73,14 +74,4 @@ class MeteredEstimator:
         """What the estimator has; its methods that answer are counted."""
         if name.startswith("__") or name == "estimator":
             raise AttributeError(name)
-        return asked_through(self.meter.ask, name, getattr(self.estimator, name))
-
-
-def asked_through(ask: Callable[[Any, Any], Any], name: str, found: Any) -> Any:
-    """What an estimator has by a name; a method that answers rows is asked as `ask(found, rows)`.
-
-    It keeps its name: a method that is called predict_proba is known to give probabilities.
-    """
-    if name not in ("predict_proba", "predict"):
-        return found
-    return update_wrapper(partial(ask, found), found)
+        return wrap_method(self.meter.ask, name, getattr(self.estimator, name))

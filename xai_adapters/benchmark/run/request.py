@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xai_adapters.benchmark.run.references import referred, refers
 from xai_adapters.benchmark.run.settings import Settings, entries_of
 from xai_adapters.benchmark.tasks.named import load_task, task_entry
 from xai_adapters.benchmark.tasks.own_task import task_from_files
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError, UnknownNameError, require
+from xai_adapters.utils.references import is_reference, resolve
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Request:
             UnknownNameError: for a task or an explainer that is not there.
             InvalidInputError: for what cannot be used, or does not go together.
         """
-        if self.task is None and not (self.model and refers(self.model) and self.data):
+        if self.task is None and not (self.model and is_reference(self.model) and self.data):
             raise InvalidInputError(
                 "name a task (xai-adapters list tasks), or give --model module:attribute and "
                 "--data rows.npz"
@@ -136,7 +136,7 @@ class Request:
             )
         if self.task is None:
             entries_of(self.explainers, "counterfactual" if given else "attribution")
-        elif not refers(self.task):
+        elif not is_reference(self.task):
             entries_of(self.explainers, task_entry(self.task).compares)
         return self.settings
 
@@ -163,12 +163,12 @@ class Request:
                 device=self.device, counterfactuals=self.counterfactuals,
                 immutable=self.immutable, categories=self.categories,
             )  # fmt: skip
-        if not refers(self.task):
+        if not is_reference(self.task):
             return load_task(
                 self.task, limit=self.limit, seed=self.seed, device=self.device,
                 progress=progress, model=self.model,
             )  # fmt: skip
-        made = referred(self.task)()
+        made = resolve(self.task)()
         if not isinstance(made, Task):
             raise InvalidInputError(f"'{self.task}' returned a {type(made).__name__}, not a Task")
         return replace(made, rows=made.rows[: self.limit])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from xai_adapters.benchmark.metrics.measuring import Measuring
+from xai_adapters.benchmark.report.report import render
 from xai_adapters.benchmark.results.files import write_results
 from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.assembly import N_ALONE, assemble
@@ -112,7 +113,7 @@ def _run(
             dealer = _deal(lanes, bench, store, settings, jobs, n_threads, show_progress)
             assemble(results, bench, dealer, store)
         if folder is not None:
-            write_results(results, folder.path)
+            write_results(results, folder.path, render(results))
             folder.finish()
     return results
 

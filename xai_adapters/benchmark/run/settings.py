@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xai_adapters.benchmark.metrics.measuring import check_names
-from xai_adapters.benchmark.run.references import explainer_of
 from xai_adapters.benchmark.tasks.task import Comparison
 from xai_adapters.errors import InvalidInputError
-from xai_adapters.registry import ExplainerEntry, explainer_names
+from xai_adapters.registry import ExplainerEntry, explainer_entry, explainer_names
+from xai_adapters.utils.references import is_reference, resolve
 
 # They change no number, but how many there are.
 LIMITS = ("time_limit", "fit_limit")
@@ -100,3 +101,31 @@ def entries_of(
                 f"{', '.join(explainer_names(compares))}"
             )
     return list(entries.values())
+
+
+def explainer_of(named: str | ExplainerEntry, compares: Comparison) -> ExplainerEntry:
+    """An explainer by its registered name, or by a reference to its entry or its maker.
+
+    Args:
+        named: a name, "module:attribute", or the entry itself.
+        compares: what a maker that says nothing more is taken to make.
+
+    Raises:
+        UnknownNameError: for a name that is not registered.
+        InvalidInputError: for a reference to something else.
+    """
+    if isinstance(named, ExplainerEntry):
+        return named
+    if not is_reference(named):
+        return explainer_entry(named)
+    found = resolve(named)
+    if isinstance(found, ExplainerEntry):
+        return found
+    if not callable(found):
+        raise InvalidInputError(
+            f"'{named}' is a {type(found).__name__}; an ExplainerEntry, or a function that makes "
+            "an explainer for a Subject, was expected"
+        )
+    summary = (inspect.getdoc(found) or "").partition("\n")[0]
+    # The reference, which other processes can import.
+    return ExplainerEntry(named, summary, named, kind=compares)

@@ -14,12 +14,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.run.bench import Ask, Bench, derived_seed, wait
+from xai_adapters.benchmark.metrics.measures import Explain
+from xai_adapters.benchmark.run.bench import Bench, wait
 from xai_adapters.benchmark.run.blocks import Block, BlockStore, Unit
 from xai_adapters.benchmark.run.peak_memory import PeakMemory
 from xai_adapters.benchmark.run.query_counter import Meter, metered
 from xai_adapters.errors import MissingDependencyError, NotApplicableError, ResultsFolderError
-from xai_adapters.model.random_state import seeded
+from xai_adapters.model.random_state import derived_seed, seeded
 
 Status = Literal["ok", "error", "not applicable"]
 # Of a unit that was done its facts, of another why it was not, or what ends the whole run.
@@ -185,7 +186,7 @@ class Worker:
             latencies={"latency": latencies, "own_latency": own},
         )
 
-    def _of_model(self, unit: Unit, made: _Made, name: str, model: Any) -> Ask:
+    def _of_model(self, unit: Unit, made: _Made, name: str, model: Any) -> Explain:
         """The explainer's call if it had been made for another model."""
         if name not in made.others:
             make = self.bench.entries[unit.explainer].load()

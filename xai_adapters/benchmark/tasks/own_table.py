@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xai_adapters.benchmark.run.query_counter import asked_through
 from xai_adapters.benchmark.tasks.own_schema import schema_of_numbers, schema_of_text
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.features import forms as feature_forms
 from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.model.estimators import wrap_method
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -93,7 +93,7 @@ class FrameModel:
         """What the model has; its methods that answer are given DataFrames."""
         if name.startswith("__") or name in ("model", "schema"):
             raise AttributeError(name)
-        return asked_through(self._ask, name, getattr(self.model, name))
+        return wrap_method(self._ask, name, getattr(self.model, name))
 
     def __call__(self, rows: NDArray[Any]) -> Any:
         """What a function says of rows."""

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.benchmark.run.bench import probabilities_of
-from xai_adapters.benchmark.run.references import referred, told
 from xai_adapters.benchmark.tasks.data_file import as_frame, read_data
 from xai_adapters.benchmark.tasks.own_table import own_table
+from xai_adapters.benchmark.tasks.predictions import class_probabilities
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.black_box import BlackBox
+from xai_adapters.utils.references import describe_error, resolve
 
 DEFAULT_LIMIT = 100
 
@@ -81,7 +81,7 @@ def task_of(
         tuple(feature_names), schema=schema,
     )  # fmt: skip
     black_box = BlackBox(model)
-    n_classes = probabilities_of(task, black_box).shape[1]
+    n_classes = class_probabilities(task, black_box).shape[1]
     known = class_names or [str(label) for label in black_box.classes or ()]
     names = tuple(known) or tuple(f"class {number}" for number in range(n_classes))
     if len(names) != n_classes:
@@ -124,7 +124,7 @@ def model_of(reference: str) -> Any:
     Raises:
         InvalidInputError: if it cannot be imported or made.
     """
-    found = referred(reference)
+    found = resolve(reference)
     is_model = isinstance(found, nn.Module) or hasattr(found, "predict_proba")
     if is_model and not isinstance(found, type):
         return found
@@ -138,7 +138,7 @@ def model_of(reference: str) -> Any:
     try:
         return found()
     except Exception as error:
-        raise InvalidInputError(f"'{reference}' made no model: {told(error)}") from error
+        raise InvalidInputError(f"'{reference}' made no model: {describe_error(error)}") from error
 
 
 def _needs_arguments(function: Callable[..., Any]) -> bool:

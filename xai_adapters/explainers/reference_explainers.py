@@ -1,4 +1,4 @@
-"""The two ends of the masking curve: a search made for it, and chance."""
+"""Reference explainers of the masking curve: an upper bound (greedy) and chance (random)."""
 
 from __future__ import annotations
 
