@@ -65,7 +65,7 @@ class _Explainer(shap.Explainer):
             black_box = self._black_box(shape)
             probabilities = black_box.probabilities(rows)
             self._output_form |= {
-                "output": black_box.resolved_output_type,
+                "output_type": black_box.resolved_output_type,
                 "classes": black_box.classes,
             }
             mean = probabilities.mean(dim=0)
