@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -16,14 +15,18 @@ Result = TypeVar("Result")
 
 
 def named_options(
-    settings: type | None = None,
+    *sources: Callable[..., Any],
+    only: Collection[str] | None = None,
+    tolerated: Collection[str] = (),
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Refuse options that a call does not have, and list those that it has.
 
     Args:
-        settings: a dataclass whose fields the call takes too, as
-            `**options: Unpack[TheirTypedDict]`; they then stand in the call's signature, for
-            completion and `help`.
+        *sources: classes whose keyword arguments the call takes too, as
+            `**options: Unpack[TheirTypedDict]`: dataclasses of settings, or explainers. They are
+            listed in the call's signature, for completion and `help`.
+        only: the names that are taken from the sources; by default all of them.
+        tolerated: names that are let through without being listed or suggested.
 
     Returns:
         A decorator of functions and methods. An unknown option raises `UnknownOptionError`, a
@@ -41,7 +44,7 @@ def named_options(
     """
 
     def decorate(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        signature = _listed(inspect.signature(call), settings)
+        signature = _listed(inspect.signature(call), sources, only)
         known = [
             name
             for name, parameter in signature.parameters.items()
@@ -51,7 +54,7 @@ def named_options(
         @functools.wraps(call)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             for name in kwargs:
-                if name not in known:
+                if name not in known and name not in tolerated:
                     raise UnknownOptionError(_owner(call, args), name, known)
             return call(*args, **kwargs)
 
@@ -61,23 +64,20 @@ def named_options(
     return decorate
 
 
-def _listed(signature: inspect.Signature, settings: type | None) -> inspect.Signature:
-    """The signature with a parameter for each field of the settings."""
-    if settings is None:
+def _listed(
+    signature: inspect.Signature,
+    sources: tuple[Callable[..., Any], ...],
+    only: Collection[str] | None,
+) -> inspect.Signature:
+    """The signature with the keyword arguments of the sources in place of its `**options`."""
+    if not sources:
         return signature
-    stays = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    taken = {parameter.name for parameter in stays}
-    added = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=field.type,
-        )
-        for field in dataclasses.fields(settings)
-        if field.name not in taken
-    ]
-    return signature.replace(parameters=[*stays, *added])
+    listed = {p.name: p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD}
+    for source in sources:
+        for name, parameter in inspect.signature(source).parameters.items():
+            if only is None or name in only:
+                listed.setdefault(name, parameter.replace(kind=parameter.KEYWORD_ONLY))
+    return signature.replace(parameters=list(listed.values()))
 
 
 def _owner(call: Callable[..., Any], args: tuple[Any, ...]) -> str:
@@ -85,7 +85,8 @@ def _owner(call: Callable[..., Any], args: tuple[Any, ...]) -> str:
     if "." not in call.__qualname__ or call.__qualname__.split(".")[-2] == "<locals>" or not args:
         return call.__name__
     owner = args[0] if isinstance(args[0], type) else type(args[0])
-    return owner.__name__ if call.__name__ == "__init__" else f"{owner.__name__}.{call.__name__}"
+    is_the_object = call.__name__ in ("__init__", "__call__")
+    return owner.__name__ if is_the_object else f"{owner.__name__}.{call.__name__}"
 
 
 def check_number(
