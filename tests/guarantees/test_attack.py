@@ -8,7 +8,7 @@ from small_matrices import matrices
 from torch import nn
 
 from xai_adapters.errors import InvalidInputError, PredictorError
-from xai_adapters.guarantees.attack import attack_box
+from xai_adapters.guarantees import attack_box
 
 
 @st.composite
@@ -137,9 +137,9 @@ MISUSE = {
     "a box beside its row": ((ONE, ONE, ONE + 1), {}, None),
     "a row outside": ((ONE, torch.stack((ONE[0], ONE[1] + 1)), ONE + 2), {}, "that of row 1"),
     "another shape": ((ONE, ONE[:1], ONE), {}, r"lower must be torch.float32 of shape \(2, 2\)"),
-    "another type": ((ONE, ONE, ONE.double()), {}, "upper must be .* it is torch.float64"),
+    "another type": ((ONE, ONE, ONE.double()), {}, "upper must be .* is torch.float64"),
     "no such class": ((ONE, ONE, ONE, 2), {}, "not among the classes 0 to 1"),
-    "no restarts": ((ONE, ONE, ONE), {"n_restarts": 0}, "at least 1; they are 0 and 20"),
+    "no restarts": ((ONE, ONE, ONE), {"n_restarts": 0}, "n_restarts must be at least 1, is 0"),
     "integers": ((ONE.long(),) * 3, {}, "must be floating point"),
     "batches of none": ((ONE, ONE, ONE), {"internal_batch_size": 0}, "internal_batch_size"),
 }

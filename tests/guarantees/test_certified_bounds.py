@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor, nn
 
 from xai_adapters.errors import BoxWarning, InvalidInputError, NotApplicableError
-from xai_adapters.guarantees.attack import attack_box
-from xai_adapters.guarantees.certified_bounds import Certifier, certified_scale
-from xai_adapters.guarantees.scaled_box import scaled_box
+from xai_adapters.guarantees import Certifier, attack_box, certified_scale, scaled_box
 
 METHODS = ("ibp", "crown-ibp", "crown")
 SIDE = 6
@@ -449,11 +447,11 @@ UNKNOWN = {
     "an activation": (lambda: nn.GELU(), r"layer '1\.0' \(GELU\)"),
     "a function": (lambda: Offset(), r"layer '1\.0\.add' \(add\(\)\): only layers"),
     "rows mixed": (lambda: Reshaping(), r"'1\.0\.flatten' \(flatten\(\)\): dim=0 may mix"),
-    "a condition": (lambda: Branching(), "cannot be followed layer by layer"),
-    "a buffer": (Scaled, r"'1\.0\.relu' \(a tensor\): weights are known inside"),
+    "a condition": (lambda: Branching(), "cannot be traced layer by layer"),
+    "a buffer": (Scaled, r"'1\.0\.relu' \(a tensor\): only tensors that belong"),
     "the last dimension": (OverLast, r"'1\.0\.cat' \(cat\(\)\): dim=-1 may mix rows"),
     "a subclass": (lambda: Doubled(8, 8), r"layer '1\.0.*' \("),
-    "softmax inside": (lambda: nn.Softmax(dim=1), r"\(Softmax\): bounds .* at the end"),
+    "softmax inside": (lambda: nn.Softmax(dim=1), r"\(Softmax\): it is supported only at the end"),
     "statistics of the batch": (without_statistics, "depends on its batch"),
     "in place": (InPlace, r"'1\.0\.act' \(ReLU\): it changes in place"),
     "padding": (
@@ -481,7 +479,7 @@ def test_layers_without_bounds_are_named_with_their_place(name):
     ],
 )
 def test_endings_that_say_something_else_are_refused(network):
-    with pytest.raises(NotApplicableError, match="of a softmax at the end there are at least two"):
+    with pytest.raises(NotApplicableError, match="a softmax at the end needs at least two"):
         Certifier(network, torch.zeros(1, 2))
 
 
@@ -500,7 +498,7 @@ def test_several_results_and_no_module_are_refused():
         Certifier(Pair(), torch.zeros(1, 2))
     with pytest.raises(NotApplicableError, match="a function has no layers"):
         Certifier(lambda x: x, torch.zeros(1, 2))
-    with pytest.raises(NotApplicableError, match=r"float32 and float64; they are torch\.float16"):
+    with pytest.raises(NotApplicableError, match=r"float32 and float64, not of torch\.float16"):
         Certifier(two_layers().half(), torch.zeros(1, 2).half())
     with pytest.raises(NotApplicableError, match="padding_mode='reflect'"):
         Certifier(
@@ -532,7 +530,7 @@ def test_the_network_and_the_random_state_are_left_as_found():
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ((torch.zeros(1, 2),), {"method": "lp"}, "one of ibp, crown-ibp, crown; it is 'lp'"),
+        ((torch.zeros(1, 2),), {"method": "lp"}, "one of 'ibp', 'crown-ibp', 'crown', is 'lp'"),
         ((torch.zeros(1, 2), 3), {}, "not among the classes 0 to 2"),
     ],
 )

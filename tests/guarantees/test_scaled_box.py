@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xai_adapters.guarantees.scaled_box import scaled_box
+from xai_adapters.guarantees import scaled_box
 
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 

@@ -1,4 +1,4 @@
-"""Looking for a point of a box that has another class, with projected gradient steps."""
+"""Projected gradient attacks: a search for a point of a box with another class."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from xai_adapters.errors import InvalidInputError
 from xai_adapters.guarantees.scaled_box import check_box
 from xai_adapters.model.decision import Decision, input_slope
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
+from xai_adapters.utils.options import check_whole_number, named_options
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Attack:
     """What `attack_box` found in n boxes.
 
     Attributes:
-        violated: (n,) whether a point of the box has another class than the target. True is a
-            proof, the point shows it; False says only that these steps found none.
-        point: (n, ...) the point of the box with the lowest margin that was seen.
-        margin: (n,) the target's score minus the highest other one at that point; negative where
+        violated: (n,) whether a point with another class than the target was found. `point` proves
+            it; False only means that these steps found none.
+        point: (n, ...) the point of each box with the lowest margin found.
+        margin: (n,) the target's score minus the highest other score at that point; negative where
             `violated`.
-        target: (n,) the class that was to be kept.
+        target: (n,) the class to keep.
     """
 
     violated: Tensor
@@ -34,6 +34,7 @@ class Attack:
     target: Tensor
 
 
+@named_options()
 def attack_box(
     model: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -50,30 +51,31 @@ def attack_box(
 ) -> Attack:
     """Search each box for a point with another class: projected gradient descent with restarts.
 
-    Steps go along the sign of the gradient and shrink from the whole side of the box to nothing, so
-    that the first one jumps to the corner that is worst for a linear model (Madry et al. 2018, with
-    a box in place of their ball). The first start is the row, the others are random points and
-    corners in turn; each start aims at one rival class, the strongest at the row first. All rows
-    share the random starts, and those already violated drop out: a row's result does not depend on
-    its neighbours or on the batch size.
+    Steps follow the sign of the gradient and shrink linearly from the full side of the box to zero,
+    so that the first one reaches the worst corner of a linear model (Madry et al. 2018, with a box
+    in place of their ball). The first start is the row itself; the others alternate between random
+    points and random corners. Each start aims at one rival class, beginning with the strongest at
+    the row. All rows share the random starts, and violated rows drop out, so a row's result does
+    not depend on its neighbours or on the batch size.
 
     Args:
-        model: differentiable; gives (m, K) class outputs, (m, 1) or (m,) numbers, for (m, ...).
+        model: differentiable; returns (m, K) class outputs, or (m, 1) or (m,) numbers, for
+            (m, ...) rows.
         x: (n, ...) rows.
-        lower: (n, ...) lower ends of the boxes, in the type of `x`.
-        upper: (n, ...) upper ends.
-        target: (n,) the class to keep, or one for all; by default the model's own at `x`.
-        n_restarts: starts a row.
-        n_steps: gradient steps a start.
+        lower: (n, ...) lower bounds of the boxes, in the dtype of `x`.
+        upper: (n, ...) upper bounds.
+        target: (n,) the class to keep, or one for all; by default the model's class at `x`.
+        n_restarts: starts per row.
+        n_steps: gradient steps per start.
         output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
             row.
         threshold: for a model with one output, the value that separates its two classes.
-        internal_batch_size: rows the model sees at once; it bounds memory and does not change the
+        internal_batch_size: rows in one call of the model; it bounds memory and does not change the
             result.
         seed: of the random starts.
 
     Raises:
-        InvalidInputError: for boxes that do not lie around their rows, or a bad target or setting.
+        InvalidInputError: for boxes that do not contain their rows, or a bad target or option.
         PredictorError: if the model has no gradient, returns NaN at a row, or not one row of
             outputs for each row.
 
@@ -86,10 +88,8 @@ def attack_box(
         >>> found.violated.tolist(), found.point.gt(-0.2).all().item()
         ([True], True)
     """
-    if n_restarts < 1 or n_steps < 1:
-        raise InvalidInputError(
-            f"n_restarts and n_steps must be at least 1; they are {n_restarts} and {n_steps}"
-        )
+    check_whole_number("n_restarts", n_restarts, at_least=1)
+    check_whole_number("n_steps", n_steps, at_least=1)
     x = x.detach()
     check_box(x, lower, upper)
     with left_as_found(model, x.device):
@@ -107,14 +107,14 @@ def attack_box(
             for rows in torch.arange(len(x), device=x.device).split(internal_batch_size or len(x))
         ]
     point, margin = (torch.cat(parts) for parts in zip(*found, strict=True))
-    # Not "below 0": where the outputs are not numbers the class is not kept either.
+    # Not "margin < 0": NaN counts as a violation too.
     return Attack(~(margin >= 0), point, margin, decision.target)
 
 
 def _starts(x: Tensor, n_restarts: int, seed: int) -> Tensor:
-    """Places (n_restarts - 1, ...) in the unit box: in turn random points and random corners.
+    """Points (n_restarts - 1, ...) of the unit box: alternately random points and random corners.
 
-    Every other corner is the one opposite to the last.
+    Every other corner is opposite to the previous one.
     """
     generator = Generator(x.device).manual_seed(seed)
     places = torch.empty(n_restarts - 1, *x.shape[1:], dtype=x.dtype, device=x.device)
@@ -134,7 +134,7 @@ def _attack(
     starts: Tensor,
     n_steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """The points (a, ...) with the lowest margins (a,) seen in the boxes of `rows`."""
+    """The points (a, ...) with the lowest margins (a,) found in the boxes of `rows`."""
     point = x.clone()
     margin = x.new_full((len(x),), torch.inf)
     rivals = decision.rivals(rows, len(starts) + 1)
@@ -155,7 +155,7 @@ def _attack(
             slope = input_slope(gap, points, "an attack follows; sampling needs none")
             points = points.detach()
             lead = decision.lead(scores.detach(), rows[left]).to(margin)
-            # Not a number is worse than any: there the class is not kept.
+            # NaN is worse than any number, as it counts as a violation.
             worse = (lead < margin[left]) | (lead.isnan() & ~margin[left].isnan())
             point[left[worse]], margin[left[worse]] = points[worse], lead[worse]
             size = (1 - step / n_steps) * (high - low)

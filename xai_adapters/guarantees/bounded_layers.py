@@ -1,14 +1,14 @@
-"""What a layer does to intervals, and to linear lower bounds on their way back to the input.
+"""Layers that map intervals forward and linear lower bounds back to their inputs.
 
-A linear lower bound of quantities q is kept as coefficients A, (n, R, *shape of z), and a constant,
-(n, R), with q >= A z + constant. `back` puts the layer z = f(inputs) into it: it returns the
-coefficients of the inputs and what the constant changes by. All is computed in double precision.
+A linear lower bound of quantities q is a pair of coefficients A, (n, R, *shape of z), and a
+constant, (n, R), with q >= A z + constant. `back` substitutes the layer z = f(inputs): it returns
+the coefficients of the inputs and the change of the constant. All is computed in double precision.
 
-Rounding is bounded, not ignored. The network that is certified computes in its own precision, with
-unit roundoff u: a dot product of m terms, summed in whatever order, is off by at most
-m u / (1 - m u) times the sum of the terms' magnitudes (Higham 2002, section 3.1). So each layer is
-bounded as "what it should compute, give or take `error`", in intervals and in `back` alike. Errors
-of our own double-precision arithmetic are of the same form and are added to it, generously counted.
+Rounding errors are bounded too. The certified network computes in its own precision, with unit
+roundoff u: a dot product of m terms, summed in any order, is off by at most m u / (1 - m u) times
+the sum of the terms' magnitudes (Higham 2002, section 3.1). Each layer is therefore bounded as its
+exact result plus or minus `error`, in intervals and in `back` alike. The errors of our own
+double-precision arithmetic have the same form and are added, with a generous margin.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNIT = torch.finfo(DOUBLE).eps / 2
 
 
 class Interval(NamedTuple):
-    """Ends (n, ...) of what a layer's units can be, in double precision."""
+    """Lower and upper bounds (n, ...) of a layer's units, in double precision."""
 
     lower: Tensor
     upper: Tensor
@@ -57,7 +57,7 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class Precision:
-    """Of the network that is certified: its unit roundoff, least and largest number."""
+    """The certified network's unit roundoff, smallest normal and largest number."""
 
     unit: float
     tiny: float
@@ -70,24 +70,24 @@ class Precision:
         return cls(info.eps / 2, info.tiny, info.max)
 
     def error(self, magnitude: Tensor, fan_in: int, fan_out: int) -> Tensor:
-        """What units (n, ...) can be off by, given the sums of their terms' magnitudes."""
+        """A bound (n, ...) on the error of units, given the sums of their terms' magnitudes."""
         network, ours = (fan_in + 4) * self.unit, 2 * (fan_in + fan_out + 8) * _UNIT
         relative = 1.2 * network + ours + _own_rounding(magnitude)
         error = relative * magnitude + 2 * (fan_in + 4) * self.tiny
-        # Otherwise m u / (1 - m u) is above 1.2 m u, or a sum may overflow on its way.
+        # Otherwise m u / (1 - m u) exceeds 1.2 m u, or a partial sum may overflow.
         sound = (magnitude < self.largest / 2) & (network < 0.1)
         return torch.where(sound, error, torch.inf)
 
 
 @dataclass(frozen=True)
 class Affine:
-    """z = W x + b, with W given as a function: linear, convolution, mean, normalisation, reshaping.
+    """z = W x + b, with W given as a function: linear, convolution, mean, normalization, reshape.
 
     Args:
         apply: W x for rows x (m, ...).
-        magnitude: |W| x, with the weights' magnitudes, for x that are not negative.
+        magnitude: |W| x, with the weights' magnitudes, for nonnegative x.
         precision: of the network.
-        fan_in: terms of a sum in W x, or a function that tells it for the shape of x; 0 if units
+        fan_in: terms of a sum in W x, or a function that gives it for the shape of x; 0 if units
             are only moved.
         fan_out: terms of a sum in W^T z; by default as many.
         bias: b, broadcasting against the units (1, ...).
@@ -115,7 +115,7 @@ class Affine:
         return Interval(middle - radius, middle + radius)
 
     def back(self, coefficients: Tensor, *inputs: Interval) -> Backward:
-        """A W, and A b less what rounding may cost."""
+        """A W, and A b minus the rounding error."""
         (x,) = inputs
         constant = coefficients.new_zeros(coefficients.shape[:2])
         if self.fan_in != 0:
@@ -138,7 +138,7 @@ class Affine:
 
 
 class Relu:
-    """z = max(x, 0), between lines where its sign is open (Zhang et al. 2018, CROWN)."""
+    """z = max(x, 0), between two lines where the sign is undecided (Zhang et al. 2018, CROWN)."""
 
     def interval(self, *inputs: Interval) -> Interval:
         """It is monotone."""
@@ -146,7 +146,7 @@ class Relu:
         return Interval(x.lower.clamp(min=0), x.upper.clamp(min=0))
 
     def back(self, coefficients: Tensor, *inputs: Interval) -> Backward:
-        """Below the chord, above the line through 0 with the slope that wastes less, 0 or 1."""
+        """Below the chord, above the line through 0 with the tighter slope, 0 or 1."""
         (x,) = inputs
         below = torch.where(x.upper > -x.lower, 1.0, 0.0).to(x.lower)
         below = torch.where(x.upper <= 0, 0, torch.where(x.lower >= 0, 1, below))
@@ -158,9 +158,9 @@ class MaxPool:
     """The largest of each window of a plane.
 
     Args:
-        windows: for planes (height, width), numbers (units out, window) of the pixels in each
-            window; height * width stands for the padding.
-        shape: of the planes that come out, for planes (height, width).
+        windows: for planes (height, width), indices (units out, window) of the pixels in each
+            window; the index height * width stands for padding.
+        shape: of the output planes, for planes (height, width).
     """
 
     windows: Callable[[int, int], Tensor]
@@ -170,19 +170,19 @@ class MaxPool:
         """It is monotone."""
         (x,) = inputs
         out = self.shape(*x.lower.shape[-2:])
-        return Interval(*(self._seen(end).amax(dim=-1).unflatten(-1, out) for end in x))
+        return Interval(*(self._seen(bound).amax(dim=-1).unflatten(-1, out) for bound in x))
 
     def back(self, coefficients: Tensor, *inputs: Interval) -> Backward:
-        """Above the pixel with the highest lower end; below the chord of the one that may be top.
+        """Above the pixel with the highest lower bound, below the chord of the likely maximum.
 
-        With that pixel p and the highest upper end M of the others, the largest is at most
-        max(p, M) = M + relu(p - M), which is p itself where p >= M throughout.
+        With p the pixel with the highest upper bound, and M the highest upper bound of the others,
+        the maximum is at most max(p, M) = M + relu(p - M), which is p where p >= M throughout.
         """
         (x,) = inputs
         lower, upper = self._seen(x.lower), self._seen(x.upper)
         sure, top = lower.argmax(dim=-1, keepdim=True), upper.argmax(dim=-1, keepdim=True)
         others = upper.scatter(-1, top, -torch.inf).amax(dim=-1)
-        # A window of one pixel, or with nothing but padding beside it, is that pixel.
+        # A window of one pixel, or of one pixel and padding, is that pixel.
         p = Interval(lower.gather(-1, top)[..., 0], upper.gather(-1, top)[..., 0])
         others = torch.maximum(others, p.lower)
         slope, intercept = _chord(p, others)
@@ -214,7 +214,7 @@ class Add:
     precision: Precision
 
     def interval(self, *inputs: Interval) -> Interval:
-        """Ends are added."""
+        """Bounds are added."""
         x, y = inputs
         error = self._error(x, y)
         return Interval(x.lower + y.lower - error, x.upper + y.upper + error)
@@ -232,30 +232,30 @@ class Concatenate:
     """Units side by side.
 
     Args:
-        dim: along which dimension, at least 1, as 0 is that of the rows.
+        dim: the dimension, at least 1, as 0 is that of the rows.
     """
 
     dim: int
 
     def interval(self, *inputs: Interval) -> Interval:
-        """Ends side by side."""
-        return Interval(*(torch.cat(ends, self.dim) for ends in zip(*inputs, strict=True)))
+        """Bounds are concatenated."""
+        return Interval(*(torch.cat(bounds, self.dim) for bounds in zip(*inputs, strict=True)))
 
     def back(self, coefficients: Tensor, *inputs: Interval) -> Backward:
         """Each input gets its own coefficients."""
         sizes = [x.lower.shape[self.dim] for x in inputs]
-        # Coefficients have one dimension more, behind the rows.
+        # Coefficients have one more dimension, after that of the rows.
         parts = coefficients.split(sizes, dim=self.dim + 1)
         return list(parts), coefficients.new_zeros(coefficients.shape[:2])
 
 
 def _chord(x: Interval, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope and intercept of a line above max(x, floor) on an interval; the function is convex."""
+    """Slope and intercept of a line above the convex max(x, floor) on an interval."""
     rises = x.upper > floor
     slope = torch.where(rises, (x.upper - floor) / (x.upper - x.lower), 0)
     sure = x.lower >= floor
     slope = torch.where(sure, 1, slope)
-    # Above both ends for this very slope, however it was rounded.
+    # Above both end points for this very slope, however it was rounded.
     intercept = torch.maximum(
         torch.maximum(x.lower, floor) - slope * x.lower,
         torch.maximum(x.upper, floor) - slope * x.upper,
@@ -267,7 +267,7 @@ def _chord(x: Interval, floor: Tensor) -> tuple[Tensor, Tensor]:
 def _between_lines(
     coefficients: Tensor, below: Tensor, above: Tensor, intercept: Tensor, reach: Tensor
 ) -> Backward:
-    """Put below * x <= z <= above * x + intercept, for each unit, into a lower bound."""
+    """Substitute below * x <= z <= above * x + intercept, for each unit, into a lower bound."""
     falling = coefficients.clamp(max=0)
     constant = _summed(falling, intercept)
     constant -= _own_rounding(reach) * _summed(coefficients.abs(), reach)
@@ -275,18 +275,18 @@ def _between_lines(
 
 
 def joined(one: Tensor, other: Tensor, x: Interval) -> tuple[Tensor, Tensor]:
-    """Put the coefficients that two branches have for the same inputs together."""
+    """Add the coefficients that two branches have for the same inputs."""
     total = one + other
     return total, -_own_rounding(x.lower) * _summed(total.abs(), x.reach())
 
 
 def rounded_down(values: Tensor) -> Tensor:
-    """The next number below, which a sum rounded to nearest cannot be above."""
+    """The next smaller number, which the exact value of a rounded sum cannot be below."""
     return values.nextafter(values.new_tensor(-torch.inf))
 
 
 def _own_rounding(units: Tensor) -> float:
-    """What a sum over all units, in double precision, can be off by, relative to its terms."""
+    """Bound on the error of a sum over all units in double precision, relative to its terms."""
     return (1.1 * units[0].numel() + 16) * _UNIT
 
 

@@ -1,4 +1,4 @@
-"""What is known about a box: three scales, of which each means something else."""
+"""How far a box can be relied on: its sampled, attacked and certified scale."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from xai_adapters.errors import InvalidInputError, NotApplicableError
+from xai_adapters.errors import NotApplicableError
 from xai_adapters.guarantees.attack import attack_box
-from xai_adapters.guarantees.certified_bounds import Certifier, Method
+from xai_adapters.guarantees.certified_bounds import Certifier
+from xai_adapters.guarantees.network_bounds import Method
 from xai_adapters.guarantees.sampling_bound import largest_safe_scale, violating_mass
 from xai_adapters.guarantees.scaled_box import check_box, scaled_box
 from xai_adapters.model.decision import Decision
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
+from xai_adapters.utils.options import check_number, check_whole_number, named_options
 
 
 @dataclass(frozen=True)
 class BoxGuarantees:
-    """The scales s to which n boxes [x - s (x - lower), x + s (upper - x)] hold, by three senses.
+    """How far n boxes hold: scales s of [x - s (x - lower), x + s (upper - x)], in three senses.
 
     Attributes:
-        target: (n,) the class that is to be kept.
+        target: (n,) the class to keep.
         sampled: (n,) the largest scale tried at which no uniform draw had another class.
-        sampled_mass: with probability `confidence` at most this share of that box has another
-            class. It says nothing about where: corners have next to no volume.
+        sampled_mass: with probability `confidence`, at most this share of that box has another
+            class. It does not say where: corners have next to no volume.
         confidence: of `sampled_mass`, for each row by itself.
-        attacked: (n,) the largest scale tried at which projected gradients found no point of
-            another class. It bounds nothing: another attack may find one. But above it a point
-            *was* found, so no larger box of this shape is invariant.
-        certified: (n,) the largest scale tried at which no point of the box can have another
-            class. It is a proof. None if there is no proof for such a network.
-        uncertified_because: the reason why `certified` is None.
+        attacked: (n,) the largest scale tried at which projected gradients found no point with
+            another class; None if the model has no gradient. Another attack may find one. Above
+            this scale a point *was* found, so no larger box of this shape is invariant.
+        certified: (n,) the largest scale tried at which provably no point has another class; None
+            if there is no proof for such a network.
+        uncertified_because: why `certified` is None.
     """
 
     target: Tensor
@@ -45,6 +47,7 @@ class BoxGuarantees:
     uncertified_because: str | None
 
 
+@named_options()
 def box_guarantees(
     model: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -65,30 +68,30 @@ def box_guarantees(
 ) -> BoxGuarantees:
     """Find the largest scales at which boxes hold: sampled, attacked and certified.
 
-    Each scale is found by halving. A certified scale is at most the other two: what is proven can
-    be neither sampled nor attacked away.
+    Each scale is found by halving. The certified scale is at most the other two, as neither samples
+    nor attacks can refute a proof.
 
     Args:
-        model: gives (m, K) class outputs, (m, 1) or (m,) numbers, for (m, ...).
+        model: returns (m, K) class outputs, or (m, 1) or (m,) numbers, for (m, ...) rows.
         x: (n, ...) rows.
-        lower: (n, ...) lower ends of the boxes, in the type of `x`.
-        upper: (n, ...) upper ends.
-        target: (n,) the class to keep, or one for all; by default the model's own at `x`.
-        n_draws: uniform draws at each scale that is tried.
-        confidence: that `sampled_mass` holds.
+        lower: (n, ...) lower bounds of the boxes, in the dtype of `x`.
+        upper: (n, ...) upper bounds.
+        target: (n,) the class to keep, or one for all; by default the model's class at `x`.
+        n_draws: uniform draws at each scale tried.
+        confidence: with which `sampled_mass` holds.
         n_restarts: of `attack_box`.
         n_steps: of `attack_box`.
-        method: of `Certifier`; None for no proof, which costs most in large networks.
+        method: of `Certifier`; None to skip the proof, the most expensive part for large networks.
         n_halvings: scales are found to 2^-n_halvings.
         output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
             row.
         threshold: for a model with one output, the value that separates its two classes.
-        internal_batch_size: rows the model sees at once; it bounds memory and does not change the
+        internal_batch_size: rows in one call of the model; it bounds memory and does not change the
             result.
         seed: of draws and starts.
 
     Raises:
-        InvalidInputError: for boxes that do not lie around their rows, or a bad target or setting.
+        InvalidInputError: for boxes that do not contain their rows, or a bad target or option.
         PredictorError: if the model returns NaN at a row, or not one row of outputs for each row.
 
     Example:
@@ -99,11 +102,9 @@ def box_guarantees(
         >>> found.certified.item(), found.attacked.item(), found.sampled.item()
         (0.4921875, 0.5, 0.5234375)
     """
-    if n_draws < 1 or not 0 < confidence < 1 or n_halvings < 1:
-        raise InvalidInputError(
-            "n_draws and n_halvings must be at least 1 and confidence between 0 and 1; they are "
-            f"{n_draws}, {n_halvings} and {confidence}"
-        )
+    check_whole_number("n_draws", n_draws, at_least=1)
+    check_number("confidence", confidence, above=0, below=1)
+    check_whole_number("n_halvings", n_halvings, at_least=1)
     x = x.detach()
     check_box(x, lower, upper)
     n_rounds = n_halvings + 1

@@ -1,4 +1,4 @@
-"""How large a box may be so that draws from it do not show another decision."""
+"""What random draws say about a box: a bound on its violating share, and its safe scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def violating_mass(n_draws: int, n_rounds: int, confidence: float) -> float:
-    """Bound the share of a box with another decision, if one of its rounds of draws showed none.
+    """Bound the share of a box with another decision if a round of draws showed none.
 
     If a share p of a box violates, n independent draws show no violation with probability
     (1 - p)^n <= exp(-n p). A box that was chosen because it passed one of m rounds, each with
@@ -34,20 +34,20 @@ def largest_safe_scale(
     n_rounds: int,
     device: torch.device,
 ) -> Tensor:
-    """Halve the way to the largest scale at which no violation is seen.
+    """Find by halving the largest scale at which no violation is seen.
 
-    Every row's box is tried whole first. Rows do not influence each other.
+    Each row's box is tried at full scale first. Rows do not influence each other.
 
     Args:
-        violates: tells for rows (a,), scales (a,) and the number of the round whether a violation
-            is seen there (a,); each round has draws of its own.
+        violates: for rows (a,), scales (a,) and the number of the round, whether a violation is
+            seen (a,); each round should use fresh draws.
         n_rows: n.
         n_rounds: rounds at most; the scale is found to 2^(1 - n_rounds).
         device: of the tensors.
 
     Returns:
-        (n,) scales in [0, 1] that have been tried and showed no violation; 0, the centre alone,
-        where all that were tried showed one.
+        (n,) scales in [0, 1] that were tried and showed no violation; 0, the row alone, where every
+        scale tried showed one.
 
     Example:
         >>> safe = torch.tensor([0.3, 2.0])
@@ -63,7 +63,7 @@ def largest_safe_scale(
         seen = violates(rows, middle, number)
         above[rows] = torch.where(seen, middle, above[rows])
         below[rows] = torch.where(seen, below[rows], middle)
-        # A box that is safe as it is need not be tried again: it does not grow.
+        # Boxes that are safe at full scale are done.
         rows = rows[below[rows] < 1]
         if len(rows) == 0:
             break

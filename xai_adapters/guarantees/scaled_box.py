@@ -1,4 +1,4 @@
-"""Boxes around rows, given by their ends, and the same boxes made smaller."""
+"""Checks of boxes around rows, and the same boxes made smaller."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from xai_adapters.utils.rows import require_finite
 
 def check_box(x: Tensor, lower: Tensor, upper: Tensor) -> None:
     """Raise `InvalidInputError` unless `lower` <= x <= `upper`, in the shape and type of x."""
-    for name, end in (("lower", lower), ("upper", upper)):
-        if end.shape != x.shape or end.dtype != x.dtype:
+    for name, bound in (("lower", lower), ("upper", upper)):
+        if bound.shape != x.shape or bound.dtype != x.dtype:
             raise InvalidInputError(
-                f"{name} must be {x.dtype} of shape {tuple(x.shape)} like the rows; it is "
-                f"{end.dtype} of shape {tuple(end.shape)}"
+                f"{name} must be {x.dtype} of shape {tuple(x.shape)} like the rows, is "
+                f"{bound.dtype} of shape {tuple(bound.shape)}"
             )
-        require_finite(end, name)
+        require_finite(bound, name)
     outside = ~((lower <= x) & (x <= upper)).flatten(1).all(dim=1)
     if outside.any():
         row = int(outside.nonzero()[0])
         raise InvalidInputError(
-            f"a box lies around its row, lower <= x <= upper; that of row {row} does not"
+            f"a box must contain its row, lower <= x <= upper; that of row {row} does not"
         )
 
 
 def scaled_box(x: Tensor, lower: Tensor, upper: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of [x - s (x - lower), x + s (upper - x)].
+    """The bounds of [x - s (x - lower), x + s (upper - x)].
 
-    Boxes of growing scale contain each other, rounding included, and that of scale 1 is the box.
+    Boxes of larger scale contain those of smaller scale, rounding included.
 
     Args:
         x: (n, ...) rows.
-        lower: (n, ...) lower ends.
-        upper: (n, ...) upper ends.
+        lower: (n, ...) lower bounds.
+        upper: (n, ...) upper bounds.
         scale: (n,) s in [0, 1].
 
     Example:
