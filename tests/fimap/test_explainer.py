@@ -622,12 +622,9 @@ def test_origins_that_are_no_classes_are_named(corners, original_class, message)
         {"epochs": 0},
         {"batch_size": 0},
         {"scale": "row"},
-        {"loss": "hinge"},
-        {"margin": -1.0},
         {"norm": "l3"},
         {"category_penalty": -1.0},
         {"max_categories": -1},
-        {"flip_rate": 1.0},
         {"noise": -0.5},
         {"query_budget": -1},
         {"query_rounds": 0},
@@ -637,7 +634,7 @@ def test_origins_that_are_no_classes_are_named(corners, original_class, message)
 )
 def test_settings_that_mean_nothing_are_named(setting):
     ((name, value),) = setting.items()
-    with pytest.raises(InvalidInputError, match=f"{name} cannot be {value!r}"):
+    with pytest.raises(InvalidInputError, match=f"^{name} must be .*, is {value!r}$"):
         MinimalPerturbation(**setting)
 
 
@@ -725,13 +722,10 @@ def test_what_goes_with_the_check_says_so(half_plane, option):
 
 
 @pytest.mark.parametrize("n_columns", [2, 5, 20])
-@pytest.mark.parametrize(
-    "settings", [{}, {"loss": "margin", "flip_rate": 0.98}], ids=["defaults", "margin"]
-)
-def test_on_a_linear_model_the_nearest_point_of_the_boundary_is_found(n_columns, settings):
+def test_on_a_linear_model_the_nearest_point_of_the_boundary_is_found(n_columns):
     weights, bias = normal(1, n_columns, seed=7)[0], 0.3
     black_box = BlackBox(lambda X: X @ weights + bias, arrays="torch", output_type="logits")
-    explainer = MinimalPerturbation(epochs=10, **settings).fit(normal(2000, n_columns), black_box)
+    explainer = MinimalPerturbation(epochs=10).fit(normal(2000, n_columns), black_box)
     rows = normal(500, n_columns, seed=1)
     signed = rows @ weights + bias
     found = explainer.perturb(rows, black_box=black_box, line_search=True)
@@ -815,7 +809,7 @@ def test_query_rounds_make_perturbations_valid_that_fool_the_surrogate_alone():
         some[:, 0] += some[:, 0].sign()
     validity = {}
     for budget in (0, 3000):
-        settings = {**SMALL, "loss": "margin", "query_budget": budget}
+        settings = {**SMALL, "query_budget": budget}
         explainer = MinimalPerturbation(**settings, epochs=20).fit(X, beyond)
         found = explainer.perturb(rows, black_box=beyond)
         assert (found.class_after != found.original_class).double().mean() > 0.95
@@ -911,15 +905,6 @@ def test_a_costly_column_is_left_alone():
     explainer.fit(normal(2000, 2), lambda X: X[:, 0] + X[:, 1] > 0)
     size = explainer.perturb(normal(200, 2, seed=1)).perturbation.abs().mean(dim=0)
     assert size[0] < 0.1 * size[1]
-
-
-def test_a_margin_and_an_annealed_penalty_stop_nearer_the_boundary(half_plane):
-    black_box, explainer, rows = half_plane
-    near = MinimalPerturbation(epochs=10, loss="margin", margin=0.2, flip_rate=0.98)
-    near.fit(normal(2048, 2), black_box)
-    lengths = [x.perturb(rows).perturbation.norm(dim=1).mean() for x in (explainer, near)]
-    assert lengths[1] < 0.8 * lengths[0]
-    assert near.perturb(rows, black_box=black_box).success.double().mean() > 0.9
 
 
 class LargestTensor(TorchDispatchMode):

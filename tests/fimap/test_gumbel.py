@@ -70,7 +70,8 @@ def test_samples_are_those_of_equation_4(layer, seed, temperature, straight_thro
     rows, outputs = encoded_rows(layer, seed), perturber_outputs(layer, seed)
     choices = open_choices(layer, rows, seed)
     generator = Generator().manual_seed(seed)
-    found = layer.sample(outputs, choices, temperature, generator, straight_through)
+    draw = layer.sample if straight_through else layer.relaxed_sample
+    found = draw(outputs, choices, temperature, generator)
     assert found.shape == outputs.shape
     assert torch.equal(found[:, : layer.n_continuous], outputs[:, : layer.n_continuous])
     may = torch.cat((outputs[:, : layer.n_continuous] > 0, choices), dim=1)
@@ -89,7 +90,8 @@ def test_samples_are_those_of_equation_4(layer, seed, temperature, straight_thro
 def test_changes_are_those_of_equation_5(layer, seed, temperature):
     rows, others = encoded_rows(layer, seed), encoded_rows(layer, seed + 1)
     everywhere = torch.ones(N_ROWS, sum(layer.group_sizes), dtype=torch.bool)
-    relaxed = layer.sample(others, everywhere, temperature, Generator().manual_seed(seed), False)
+    generator = Generator().manual_seed(seed)
+    relaxed = layer.relaxed_sample(others, everywhere, temperature, generator)
     for after in (others, relaxed, rows):
         found = layer.changed(rows, after)
         assert found.shape == (N_ROWS, len(layer.group_sizes))
@@ -116,14 +118,13 @@ def test_hard_samples_have_the_gradient_of_relaxed_ones(layer, seed, temperature
     choices = open_choices(layer, rows, seed)
     weights = torch.randn(outputs.shape, generator=Generator().manual_seed(seed + 3))
     gradients = []
-    for straight_through in (True, False):
-        generator = Generator().manual_seed(seed)
-        drawn = layer.sample(outputs, choices, temperature, generator, straight_through)
+    for draw in (layer.sample, layer.relaxed_sample):
+        drawn = draw(outputs, choices, temperature, Generator().manual_seed(seed))
         gradients.append(torch.autograd.grad((drawn * weights).sum(), outputs)[0])
         groups = list(drawn[:, layer.n_continuous :].split(layer.group_sizes, dim=1))
         for group in groups:
             torch.testing.assert_close(group.sum(dim=1), torch.ones(N_ROWS))
-            assert not straight_through or set(group.flatten().tolist()) <= {0.0, 1.0}
+            assert draw != layer.sample or set(group.flatten().tolist()) <= {0.0, 1.0}
         # Neither drawn nor learned from.
         assert not drawn[:, layer.n_continuous :][~choices].any()
         assert not gradients[-1][:, layer.n_continuous :][~choices].any()
@@ -165,15 +166,16 @@ def test_the_lower_the_temperature_the_nearer_to_one_hot():
     outputs = torch.randn(1000, 3, generator=Generator().manual_seed(1))
     choices = torch.ones_like(outputs, dtype=torch.bool)
 
-    def sample(temperature, straight_through=False):
-        generator = Generator().manual_seed(0)
-        return layer.sample(outputs, choices, temperature, generator, straight_through)
+    def sample(draw, temperature):
+        return draw(outputs, choices, temperature, Generator().manual_seed(0))
 
-    largest = [sample(temperature).amax(dim=1) for temperature in (10.0, 1.0, 0.3, 0.1, 1e-3)]
+    temperatures = (10.0, 1.0, 0.3, 0.1, 1e-3)
+    largest = [sample(layer.relaxed_sample, each).amax(dim=1) for each in temperatures]
     for warmer, colder in pairwise(largest):
         assert (colder >= warmer - 1e-6).all()
     assert largest[0].mean() < 0.45
-    assert (sample(1e-3) - sample(1.0, True)).abs().amax(dim=1).lt(1e-3).double().mean() > 0.98
+    cold, hard = sample(layer.relaxed_sample, 1e-3), sample(layer.sample, 1.0)
+    assert (cold - hard).abs().amax(dim=1).lt(1e-3).double().mean() > 0.98
 
 
 def test_without_groups_everything_passes_through_and_nothing_is_drawn():

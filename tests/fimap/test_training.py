@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -93,24 +92,19 @@ def weights_of(fit):
 # The objective: equations 3 to 5, written plainly.
 
 
-def plain_flip_loss(logits, target, settings):
-    if settings.loss == "margin":
-        others = max(logit for k, logit in enumerate(logits) if k != target)
-        return max(0.0, settings.margin - (logits[target] - others))
+def plain_flip_loss(logits, target):
     return -math.log(math.exp(logits[target]) / sum(math.exp(logit) for logit in logits))
 
 
-def plain_group(own, scores, choices, uniform, temperature, hard):
+def plain_group(own, scores, choices, uniform, temperature):
     weights = [
         math.exp((score + OWN_CATEGORY * x - math.log(-math.log(u))) / temperature) if may else 0.0
         for x, score, may, u in zip(own, scores, choices, uniform, strict=True)
     ]
-    if hard:
-        return [float(weight == max(weights)) for weight in weights]
-    return [weight / sum(weights) for weight in weights]
+    return [float(weight == max(weights)) for weight in weights]
 
 
-def plain_objective(fit, generator, factor):
+def plain_objective(fit, generator):
     """The loss of one batch of all rows, in the order and with the draws of the fit's own."""
     networks, settings, schema = fit.networks, fit.settings, fit.networks.schema
     rows, labels = fit.pool.rows, labels_of(fit.pool)
@@ -138,14 +132,7 @@ def plain_objective(fit, generator, factor):
         for feature in schema.categorical:
             here = slice(start, start + len(feature.categories))
             drawn = slice(here.start - c, here.stop - c)
-            drawn_group = plain_group(
-                x[here],
-                outputs[here],
-                choices[at][drawn],
-                draws[drawn],
-                1.0,
-                settings.straight_through,
-            )
+            drawn_group = plain_group(x[here], outputs[here], choices[at][drawn], draws[drawn], 1.0)
             changed = 0.5 * sum(abs(a - b) for a, b in zip(x[here], drawn_group, strict=True))
             cost, n_changed = cost + feature.cost * changed, n_changed + changed
             perturbed += drawn_group
@@ -154,8 +141,8 @@ def plain_objective(fit, generator, factor):
             cost += 10 * max(0.0, n_changed - settings.max_categories)
         logits = networks.surrogate(torch.tensor([perturbed]))[0].tolist()
         distance = absolutes if settings.norm == "l1" else math.sqrt(squares)
-        total += plain_flip_loss(logits, target, settings)
-        total += factor * (settings.penalty * distance + settings.category_penalty * cost)
+        total += plain_flip_loss(logits, target)
+        total += settings.penalty * distance + settings.category_penalty * cost
         length, categories = length + distance, categories + cost
         flips += logits.index(max(logits)) == target
     return [value / len(rows) for value in (total, flips, length, categories)]
@@ -167,29 +154,24 @@ def plain_objective(fit, generator, factor):
     st.sampled_from([2, 3]),
     st.fixed_dictionaries(
         {
-            "loss": st.sampled_from(["cross_entropy", "margin"]),
             "norm": st.sampled_from(["l1", "l2"]),
             "max_categories": st.sampled_from([None, 0, 1]),
-            "straight_through": st.booleans(),
             "penalty": st.sampled_from([0.0, 0.3, 2.0]),
             "category_penalty": st.sampled_from([0.0, 0.5]),
-            "margin": st.sampled_from([0.0, 1.0, 3.0]),
         }
     ),
-    st.sampled_from([1.0, 0.125]),
 )
-def test_the_objective_is_that_of_equations_3_to_5(schema, seed, n_classes, settings, factor):
+def test_the_objective_is_that_of_equations_3_to_5(schema, seed, n_classes, settings):
     rows = rows_of(schema, 6, seed)
     labels = torch.arange(6) % n_classes
     fit = a_fit(schema, rows, labels, n_classes, seed=seed, epochs=1, batch_size=6, **settings)
     with torch.no_grad():
         # Outputs of a size that bounds and categories feel.
         fit.networks.perturber.layers[-1].weight *= 8
-    fit._penalty_factor = torch.tensor(factor)
     generator = Generator()
     generator.set_state(fit.generator.get_state())
     with torch.no_grad():
-        wanted = plain_objective(fit, generator, factor)
+        wanted = plain_objective(fit, generator)
     fit._perturber_stage(1)
     history = fit.history["perturber"]
     found = [history[name][0] for name in ("loss", "flips", "length", "categories")]
@@ -366,45 +348,6 @@ def test_answers_of_more_or_fewer_classes_fit_into_the_pool(answers, n_kept, wan
     torch.testing.assert_close(pool.answers[1:], torch.tensor(wanted))
 
 
-# The penalty that follows the share of flips.
-
-
-def test_the_penalty_rises_while_more_flip_than_need_to_and_falls_while_fewer_do():
-    fit = numbered_fit(flip_rate=0.9)
-    for flips, way in ((0.95, 1), (0.85, -1), (0.9, -1)):
-        fit._penalty_factor = torch.ones(())
-        for _ in range(100):
-            fit._adapt_penalty(torch.tensor(flips), 0.9)
-        assert float(fit._penalty_factor) == pytest.approx(math.exp(way), rel=1e-3)
-    for flips, end in ((1.0, 1e3), (0.0, 1e-3)):
-        for _ in range(1500):
-            fit._adapt_penalty(torch.tensor(flips), 0.9)
-        assert float(fit._penalty_factor) == pytest.approx(end)
-
-
-def test_without_a_flip_rate_the_penalty_stays():
-    rows = torch.randn(100, 2, generator=Generator().manual_seed(0))
-    fit = a_fit(FeatureSchema.all_continuous(2), rows, (rows[:, 0] > 0).long(), epochs=2)
-    fit.run(None, 0)
-    assert fit.history["perturber"]["penalty_factor"] == [1, 1]
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("flip_rate", [0.5, 0.9])
-def test_about_as_many_rows_flip_as_are_asked_for(flip_rate, dropout):
-    rows = torch.randn(600, 2, generator=Generator().manual_seed(0))
-    schema = FeatureSchema.all_continuous(2)
-    settings = {"surrogate_widths": (16,), "perturber_widths": (16,), "learning_rate": 0.01}
-    # Dropout hinders the flips while fitting, and they are counted as they will be afterwards.
-    settings["dropout"] = dropout
-    fit = a_fit(schema, rows, (rows[:, 0] > 0).long(), epochs=40, flip_rate=flip_rate, **settings)
-    fit.run(None, 0)
-    history = fit.history["perturber"]
-    assert sum(history["flips"][-5:]) / 5 == pytest.approx(flip_rate, abs=0.1)
-    factor = history["penalty_factor"]
-    assert max(abs(b / a - 1) for a, b in pairwise(factor)) > 0.05
-
-
 def test_the_networks_of_the_best_round_are_kept():
     answers = iter([0.9, 0.2, 0.3])
 
@@ -521,7 +464,7 @@ def test_without_patience_every_epoch_is_fitted():
 
 MEASURES = {
     "surrogate": {"loss", "accuracy"},
-    "perturber": {"loss", "flips", "length", "categories", "penalty_factor"},
+    "perturber": {"loss", "flips", "length", "categories"},
     "rounds": {"questions", "validity"},
 }
 

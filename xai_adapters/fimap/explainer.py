@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from typing_extensions import Unpack
 
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -24,10 +25,11 @@ from xai_adapters.fimap.fitted import FittedNetworks, units
 from xai_adapters.fimap.line_search import QUARTERS, THIRDS
 from xai_adapters.fimap.networks import Perturber, Surrogate
 from xai_adapters.fimap.search import CounterfactualSearch
-from xai_adapters.fimap.settings import FittingSettings
+from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions, FittingSettings
 from xai_adapters.fimap.training import History, Pool, TwoStageFit
 from xai_adapters.model.black_box import BlackBox, as_black_box
-from xai_adapters.utils.persistence import read_explainer, write_explainer
+from xai_adapters.utils.options import call_as_text, named_options
+from xai_adapters.utils.persistence import read_explainer, without_removed, write_explainer
 from xai_adapters.utils.rows import as_rows
 
 # Rows whose perturbations are the measure of a length's rank and of the mean change.
@@ -103,7 +105,7 @@ class Certainty:
     rank: Tensor
 
 
-class MinimalPerturbation(FittingSettings):
+class MinimalPerturbation:
     """FIMAP: fit once to any black box, then explain thousands of rows in one forward pass.
 
     A surrogate network learns the black box's class (equation 2), then, with its weights frozen, a
@@ -130,24 +132,16 @@ class MinimalPerturbation(FittingSettings):
         epochs: passes over the rows, for each network.
         batch_size: rows in a step; by default 32 to 160, so that an epoch has about 50 steps and
             few rows do not mean few steps.
-        loss: "cross_entropy" to the class to reach, as in the paper, or "margin": no loss once
-            the surrogate's logit of that class leads by `margin`, which gives shorter changes.
-        margin: that lead, in logits.
         penalty: lambda of equation 3, on the length of the standardised continuous change.
         norm: of that length, "l2", or "l1" for changes of few columns.
         category_penalty: eta of equation 5, on each category that changes.
         max_categories: number of changed categories from which each further one costs eleven
             times as much, so that results can be read; None for no such number.
-        flip_rate: share of rows that have to flip the surrogate. Both penalties then grow while
-            more do and shrink while fewer do, towards the smallest change that still flips. None
-            leaves them as they are.
         noise: standard deviation of Gaussian noise on standardised continuous columns while
             fitting. It smooths the surrogate, and what flips a smooth surrogate flips the black
             box more often: 1 to 2 for pixels, 0 to 0.1 for tables.
         soft_labels: let the surrogate learn the black box's probabilities where it gives them, not
             the classes alone.
-        straight_through: draw hard one-hot categories while fitting, with the gradient of relaxed
-            ones; False draws relaxed ones.
         query_budget: rows `fit` may ask the black box about beyond those it is given; by default
             as many as it is given and 10,000 at most; 0 for none.
         query_rounds: rounds those questions are spread over.
@@ -161,6 +155,8 @@ class MinimalPerturbation(FittingSettings):
         show_progress: show a bar on standard error while fitting.
 
     Attributes:
+        schema: as it was given.
+        settings: all other options, as a frozen `FittingSettings`.
         recovery_accuracy: share of the validation rows (of the fitted rows if there are none) on
             which the surrogate gives the black box's class; None before `fit`.
         validity: share of perturbed rows (500 at most, validation rows first) that flip the black
@@ -181,15 +177,26 @@ class MinimalPerturbation(FittingSettings):
         True
     """
 
-    def __post_init__(self) -> None:
-        """Check the settings; nothing is fitted yet."""
-        super().__post_init__()
+    @named_options(FittingSettings)
+    def __init__(
+        self, *, schema: FeatureSchema | None = None, **options: Unpack[FittingOptions]
+    ) -> None:
+        if schema is not None and not isinstance(schema, FeatureSchema):
+            raise InvalidInputError(f"schema must be a FeatureSchema or None, is {schema!r:.60}")
+        self.schema = schema
+        self.settings = FittingSettings(**options)
         self.recovery_accuracy: float | None = None
         self.validity: float | None = None
         self.n_classes: int | None = None
         self.n_queries: int | None = None
         self.history: History | None = None
         self._fitted: FittedNetworks | None = None
+
+    def __repr__(self) -> str:
+        """The call that makes an explainer like this one, without defaults."""
+        values = {"schema": self.schema, **asdict(self.settings)}
+        defaults = {"schema": None, **asdict(FittingSettings())}
+        return call_as_text(type(self).__name__, values, defaults)
 
     def fit(
         self, X: Any, black_box: BlackBox | Any | None = None, *, labels: Any = None
@@ -231,32 +238,32 @@ class MinimalPerturbation(FittingSettings):
                 "they show no way to another class; fit on rows of at least two classes"
             )
         numbers = [feature.column for feature in schema.continuous]
-        mean, spread = units(rows, self.scale == "shared", numbers)
-        generator = Generator(rows.device).manual_seed(self.seed)
+        mean, spread = units(rows, self.settings.scale == "shared", numbers)
+        generator = Generator(rows.device).manual_seed(self.settings.seed)
         n_encoded, n_classes = schema.n_encoded, answers.shape[1]
-        drawn = (self.dropout, generator, rows.device)
+        drawn = (self.settings.dropout, generator, rows.device)
         networks = FittedNetworks(
             schema,
-            Surrogate(n_encoded, n_classes, self.surrogate_widths, *drawn),
-            Perturber(n_encoded, n_classes, self.perturber_widths, *drawn),
+            Surrogate(n_encoded, n_classes, self.settings.surrogate_widths, *drawn),
+            Perturber(n_encoded, n_classes, self.settings.perturber_widths, *drawn),
             mean,
             spread,
-            1 if self.norm == "l1" else 2,
+            1 if self.settings.norm == "l1" else 2,
             None if answering.classes is None else list(answering.classes),
             answering.resolved_output_type,
         )
         fitted_to, validation = Pool(rows, answers, networks.encoded).split(
-            self.validation_fraction, generator
+            self.settings.validation_fraction, generator
         )
 
         def ask(some: Tensor) -> Tensor:
             assert box is not None
             return box.probabilities(schema.decode(some).to(rows.dtype))
 
-        budget = self.query_budget
+        budget = self.settings.query_budget
         if budget is None:
             budget = min(len(rows), _MOST_QUESTIONS)
-        fit = TwoStageFit(networks, self, fitted_to, validation, generator)
+        fit = TwoStageFit(networks, self.settings, fitted_to, validation, generator)
         with torch.enable_grad():
             fit.run(ask if box else None, budget)
         for network in (networks.surrogate, networks.perturber):
@@ -264,7 +271,7 @@ class MinimalPerturbation(FittingSettings):
         with torch.no_grad():
             reference = fit.pool.sample(_N_REFERENCE, generator)
             networks = networks.with_mean_change(*reference)
-            lengths = _shortest(networks, *reference, self.seed)
+            lengths = _shortest(networks, *reference, self.settings.seed)
             networks = replace(networks, lengths=lengths.sort().values)
             n_recovered = sum(
                 int((networks.surrogate_class(encoded) == some.argmax(dim=1)).sum())
@@ -307,7 +314,7 @@ class MinimalPerturbation(FittingSettings):
             if original_class is None:
                 original_class = fitted.surrogate_class(encoded)
             _check_original_class(original_class, len(rows), fitted.perturber.n_classes)
-            length = _shortest(fitted, encoded, original_class, self.seed)
+            length = _shortest(fitted, encoded, original_class, self.settings.seed)
             below = torch.searchsorted(fitted.lengths, length.to(fitted.lengths))
         return Certainty(length.to(rows.dtype), below.to(rows.dtype) / len(fitted.lengths))
 
@@ -394,7 +401,7 @@ class MinimalPerturbation(FittingSettings):
                     else:
                         search.go_along(towards)
                     if local_search:
-                        search.search_nearby(local_search, self.seed, keep_zeros=sparsify)
+                        search.search_nearby(local_search, self.settings.seed, keep_zeros=sparsify)
                 else:
                     search.ask_once()
                 after, success = search.best, search.success
@@ -421,7 +428,7 @@ class MinimalPerturbation(FittingSettings):
         if self._fitted is None:
             raise NotFittedError("there is nothing to save yet; call fit first")
         facts = {
-            "settings": {name: getattr(self, name) for name in _SETTINGS},
+            "settings": asdict(self.settings),
             "has_schema": self.schema is not None,
             "measured": {name: getattr(self, name) for name in _MEASURED},
             **self._fitted.to_dict(),
@@ -437,9 +444,10 @@ class MinimalPerturbation(FittingSettings):
             SavedExplainerError: if the file is truncated, foreign, or of a newer version.
         """
         tensors, facts = read_explainer(path, cls.__name__, device)
-        explainer = cls(**facts["settings"])
+        explainer = cls(**without_removed(facts["settings"], REMOVED_SETTINGS))
+        settings = explainer.settings
         fitted = FittedNetworks.from_saved(
-            tensors, facts, explainer.surrogate_widths, explainer.perturber_widths
+            tensors, facts, settings.surrogate_widths, settings.perturber_widths
         )
         explainer._fitted = fitted
         if facts["has_schema"]:
@@ -505,7 +513,6 @@ class MinimalPerturbation(FittingSettings):
         return classes.to(torch.int64).flatten().expand(n_rows)
 
 
-_SETTINGS = [setting.name for setting in fields(FittingSettings) if setting.name != "schema"]
 _MEASURED = ("recovery_accuracy", "validity", "n_classes", "n_queries", "history")
 
 

@@ -47,22 +47,16 @@ class PartialGumbel:
             return rows + outputs
         return rows * self._weight.to(rows.device) + outputs
 
-    def sample(
-        self,
-        proposal: Tensor,
-        choices: Tensor,
-        temperature: float,
-        generator: Generator,
-        straight_through: bool = True,
+    def relaxed_sample(
+        self, proposal: Tensor, choices: Tensor, temperature: float, generator: Generator
     ) -> Tensor:
-        """Draw the categories of a proposal by equation 4, differentiably.
+        """Draw relaxed categories of a proposal by equation 4, differentiably.
 
         Args:
             proposal: (n, e), as from `proposal`.
             choices: (n, e - c) bool, the categories that each row may take.
-            temperature: tau; the lower it is the nearer the relaxed samples are to one-hot.
+            temperature: tau; the lower it is the nearer the samples are to one-hot.
             generator: where the Gumbel noise comes from.
-            straight_through: give hard one-hot samples whose gradient is that of the relaxed ones.
 
         Returns:
             (n, e): the numbers as proposed, and samples that add up to 1 in each group.
@@ -73,17 +67,27 @@ class PartialGumbel:
         uniform = torch.rand(scores.shape, generator=generator, device=scores.device)
         # Away from 0 and 1, where the logarithms are infinite.
         gumbel = -(-uniform.clamp(1e-9, 1 - 1e-6).log()).log()
-        samples = [
-            group.softmax(dim=1)
-            for group in ((scores + gumbel) / temperature).split(self.group_sizes, dim=1)
-        ]
-        if straight_through:
-            samples = [
-                torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
-                + (soft - soft.detach())
-                for soft in samples
-            ]
+        groups = ((scores + gumbel) / temperature).split(self.group_sizes, dim=1)
+        samples = [group.softmax(dim=1) for group in groups]
         return torch.cat((proposal[:, : self.n_continuous], *samples), dim=1)
+
+    def sample(
+        self, proposal: Tensor, choices: Tensor, temperature: float, generator: Generator
+    ) -> Tensor:
+        """Draw one-hot categories whose gradient is that of relaxed ones (straight-through).
+
+        Arguments and result are those of `relaxed_sample`.
+        """
+        relaxed = self.relaxed_sample(proposal, choices, temperature, generator)
+        if not self.group_sizes:
+            return relaxed
+        numbers, *groups = relaxed.split((self.n_continuous, *self.group_sizes), dim=1)
+        samples = [
+            torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
+            + (soft - soft.detach())
+            for soft in groups
+        ]
+        return torch.cat((numbers, *samples), dim=1)
 
     def changed(self, rows: Tensor, others: Tensor) -> Tensor:
         """How much of each group differs (equation 5): (n, number of groups), 1 for a whole one."""

@@ -1,76 +1,119 @@
-"""How FIMAP's networks are built and fitted: every setting, its default, and its check."""
+"""The settings of FIMAP: their names, types, defaults and ranges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from xai_adapters.errors import InvalidInputError
-from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.utils.options import (
+    check_choice,
+    check_flag,
+    check_number,
+    check_whole_number,
+)
+
+Norm = Literal["l1", "l2"]
+Scale = Literal["column", "shared"]
+# Settings of files that earlier versions saved, and the defaults at which they can be dropped.
+REMOVED_SETTINGS = {
+    "loss": "cross_entropy",
+    "margin": 1.0,
+    "flip_rate": None,
+    "straight_through": True,
+}
 
 
-# Compared and hashed by identity, as explainers are.
-@dataclass(kw_only=True, eq=False)
+class FittingOptions(TypedDict, total=False):
+    """The fields of `FittingSettings`, as keyword arguments of calls that pass them on."""
+
+    surrogate_widths: Sequence[int]
+    perturber_widths: Sequence[int]
+    dropout: float
+    learning_rate: float
+    epochs: int
+    batch_size: int | None
+    penalty: float
+    norm: Norm
+    category_penalty: float
+    max_categories: int | None
+    noise: float
+    soft_labels: bool
+    query_budget: int | None
+    query_rounds: int
+    validation_fraction: float
+    patience: int | None
+    scale: Scale
+    seed: int
+    show_progress: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class FittingSettings:
-    """The settings of `MinimalPerturbation`, which says what each of them does.
+    """How FIMAP's networks are built and fitted; `MinimalPerturbation` documents each setting.
 
     Raises:
-        InvalidInputError: for a value that cannot be used; the setting is named.
+        InvalidInputError: for a value of the wrong type or out of range; the setting is named.
+
+    Example:
+        >>> FittingSettings(penalty=-1)
+        Traceback (most recent call last):
+            ...
+        xai_adapters.errors.InvalidInputError: penalty must be at least 0, is -1
     """
 
-    schema: FeatureSchema | None = None
     surrogate_widths: Sequence[int] = (200, 200)
     perturber_widths: Sequence[int] = (100, 100, 100, 100)
     dropout: float = 0.2
     learning_rate: float = 3e-3
     epochs: int = 10
     batch_size: int | None = None
-    loss: Literal["cross_entropy", "margin"] = "cross_entropy"
-    margin: float = 1.0
     penalty: float = 0.1
-    norm: Literal["l1", "l2"] = "l2"
+    norm: Norm = "l2"
     category_penalty: float = 0.2
     max_categories: int | None = None
-    flip_rate: float | None = None
     noise: float = 0.0
     soft_labels: bool = True
-    straight_through: bool = True
     query_budget: int | None = None
     query_rounds: int = 4
     validation_fraction: float = 0.0
     patience: int | None = None
-    scale: Literal["column", "shared"] = "column"
+    scale: Scale = "column"
     seed: int = 0
     show_progress: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings, one by one and together."""
-        for name, allowed in (
-            ("dropout", 0 <= self.dropout < 1),
-            ("learning_rate", self.learning_rate > 0),
-            ("epochs", self.epochs >= 1),
-            ("batch_size", self.batch_size is None or self.batch_size >= 1),
-            ("loss", self.loss in ("cross_entropy", "margin")),
-            ("margin", self.margin >= 0),
-            ("penalty", self.penalty >= 0),
-            ("norm", self.norm in ("l1", "l2")),
-            ("category_penalty", self.category_penalty >= 0),
-            ("max_categories", self.max_categories is None or self.max_categories >= 0),
-            ("flip_rate", self.flip_rate is None or 0 < self.flip_rate < 1),
-            ("noise", self.noise >= 0),
-            ("query_budget", self.query_budget is None or self.query_budget >= 0),
-            ("query_rounds", self.query_rounds >= 1),
-            ("validation_fraction", 0 <= self.validation_fraction < 1),
-            ("patience", self.patience is None or self.patience >= 1),
-            ("scale", self.scale in ("column", "shared")),
-        ):
-            if not allowed:
-                raise InvalidInputError(f"{name} cannot be {getattr(self, name)!r}")
+        for name in ("surrogate_widths", "perturber_widths"):
+            object.__setattr__(self, name, _widths(name, getattr(self, name)))
+        check_number("dropout", self.dropout, at_least=0, below=1)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_whole_number("epochs", self.epochs, at_least=1)
+        check_whole_number("batch_size", self.batch_size, at_least=1, optional=True)
+        check_number("penalty", self.penalty, at_least=0)
+        check_choice("norm", self.norm, ("l1", "l2"))
+        check_number("category_penalty", self.category_penalty, at_least=0)
+        check_whole_number("max_categories", self.max_categories, at_least=0, optional=True)
+        check_number("noise", self.noise, at_least=0)
+        check_flag("soft_labels", self.soft_labels)
+        check_whole_number("query_budget", self.query_budget, at_least=0, optional=True)
+        check_whole_number("query_rounds", self.query_rounds, at_least=1)
+        check_number("validation_fraction", self.validation_fraction, at_least=0, below=1)
+        check_whole_number("patience", self.patience, at_least=1, optional=True)
+        check_choice("scale", self.scale, ("column", "shared"))
+        check_whole_number("seed", self.seed)
+        check_flag("show_progress", self.show_progress)
         if self.patience is not None and self.validation_fraction == 0:
             raise InvalidInputError(
-                "patience waits for the loss on validation rows: set validation_fraction too, "
-                "to 0.1 for example"
+                "patience counts epochs without a better loss on validation rows: set "
+                "validation_fraction too, to 0.1 for example"
             )
-        self.surrogate_widths = tuple(self.surrogate_widths)
-        self.perturber_widths = tuple(self.perturber_widths)
+
+
+def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(widths, str) or not isinstance(widths, Sequence):
+        raise InvalidInputError(f"{name} must be a sequence of whole numbers, is {widths!r:.60}")
+    for width in widths:
+        check_whole_number(name, width, at_least=1)
+    return tuple(widths)

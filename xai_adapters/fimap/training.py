@@ -17,9 +17,6 @@ from xai_adapters.utils.progress import progress
 # Gumbel-softmax temperatures at the first and last epoch: from samples that all carry gradient to
 # samples that are nearly one-hot (Jang et al. 2017 go from 1 to 0.5).
 _TEMPERATURES = (1.0, 0.3)
-# How fast the penalty follows the share of rows that flip: e times in a hundred steps.
-_PENALTY_RATE = 0.01
-_PENALTY_FACTORS = (1e-3, 1e3)
 # Rows asked about at the end, to say how many flip; and how far that share may be off by chance.
 _N_MEASURED = 500
 _CHANCE = 0.03
@@ -122,7 +119,6 @@ class TwoStageFit:
         # Encoded already, and apart from the pool: they are learned from, but not perturbed.
         self.asked = Pool(*self.pool.take(none))
         self.validity: float | None = None
-        self._penalty_factor = torch.ones((), device=self._device)
         self._temperature = _TEMPERATURES[0]
         self._progress = 0.0
         self._learning_rate = self.settings.learning_rate
@@ -268,7 +264,7 @@ class TwoStageFit:
             logits = networks.surrogate(self._with_noise(perturbed, settings.noise))
             length, categories = self._costs(rows, perturbed)
             flipped = (logits.detach().argmax(dim=1) == target).float().mean()
-            total = self._flip_loss(logits, target) + self._penalty_factor * (
+            total = cross_entropy(logits, target) + (
                 (settings.penalty + early()) * length + settings.category_penalty * categories
             )
             return total, {"flips": flipped, "length": length, "categories": categories}
@@ -277,11 +273,7 @@ class TwoStageFit:
             encoded, answers = self.pool.take(batch)
             rows = networks.standardised(encoded)
             target = self._another_class(answers.argmax(dim=1))
-            total, measures = loss(encoded, rows, target, self._temperature)
-            if settings.flip_rate is not None:
-                measures["flips"] = self._flips_as_fitted(encoded, rows, target)
-                self._adapt_penalty(measures["flips"], settings.flip_rate)
-            return total, measures | {"penalty_factor": self._penalty_factor}
+            return loss(encoded, rows, target, self._temperature)
 
         def validation_loss(encoded: Tensor, answers: Tensor) -> Tensor:
             target = self._another_class(answers.argmax(dim=1))
@@ -307,13 +299,7 @@ class TwoStageFit:
         )
         c = layer.n_continuous
         proposal = torch.cat((proposal[:, :c].clamp(lower, upper), proposal[:, c:]), dim=1)
-        return layer.sample(
-            proposal,
-            schema.choices(encoded),
-            temperature,
-            self.generator,
-            self.settings.straight_through,
-        )
+        return layer.sample(proposal, schema.choices(encoded), temperature, self.generator)
 
     def _costs(self, rows: Tensor, perturbed: Tensor) -> tuple[Tensor, Tensor]:
         """Mean length of the continuous changes, and mean cost of the categories (equation 5)."""
@@ -328,29 +314,6 @@ class TwoStageFit:
             n_changed = layer.changed(rows, perturbed).sum(dim=1)
             total = total + _EXCESS_COST * relu(n_changed - self.settings.max_categories)
         return length, total.mean()
-
-    def _flip_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        if self.settings.loss == "cross_entropy":
-            return cross_entropy(logits, target)
-        target = target[:, None]
-        others = logits.scatter(1, target, -torch.inf).amax(dim=1)
-        return relu(self.settings.margin - (logits.gather(1, target)[:, 0] - others)).mean()
-
-    def _flips_as_fitted(self, encoded: Tensor, rows: Tensor, target: Tensor) -> Tensor:
-        """The share of a batch that reaches its target without dropout and noise."""
-        networks = self.networks
-        networks.perturber.eval()
-        with torch.no_grad():
-            perturbed = self._relaxed(encoded, rows, target, self._temperature)
-            classes: Tensor = networks.surrogate(perturbed).argmax(dim=1)
-        networks.perturber.train()
-        return (classes == target).float().mean()
-
-    def _adapt_penalty(self, flips: Tensor, flip_rate: float) -> None:
-        """Raise the penalty while more rows flip than need to, lower it while fewer do."""
-        way = torch.where(flips > flip_rate, _PENALTY_RATE, -_PENALTY_RATE)
-        factor = self._penalty_factor * way.to(self._penalty_factor).exp()
-        self._penalty_factor = factor.clamp(*_PENALTY_FACTORS)
 
     def _descend(
         self,

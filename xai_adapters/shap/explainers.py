@@ -185,7 +185,7 @@ class FIMAPExplainer(_Explainer):
         numbers = [f.column for f in schema.continuous] if schema else list(range(rows.shape[1]))
         # A category changes or does not; it has no spread.
         self.unit = torch.ones(rows.shape[1], dtype=rows.dtype)
-        _, spread = units(rows[:, numbers], shared=self._fimap.scale == "shared")
+        _, spread = units(rows[:, numbers], shared=self._fimap.settings.scale == "shared")
         self.unit[numbers] = spread.to(self.unit)
 
     def _values(

@@ -129,6 +129,29 @@ def _upgraded(facts: Mapping[str, Any]) -> dict[str, Any]:
     return parts
 
 
+def without_removed(settings: Mapping[str, Any], removed: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved settings without those that no longer exist.
+
+    Args:
+        settings: as they were saved.
+        removed: the default of each setting that earlier versions had and this one has not.
+
+    Raises:
+        SavedExplainerError: if such a setting was not at its default.
+
+    Example:
+        >>> without_removed({"epochs": 3, "momentum": 0.0}, {"momentum": 0.0})
+        {'epochs': 3}
+    """
+    for name, default in removed.items():
+        if settings.get(name, default) != default:
+            raise SavedExplainerError(
+                f"the explainer was saved with {name}={settings[name]!r}, an option that this "
+                "version of xai_adapters no longer has: fit and save again"
+            )
+    return {name: value for name, value in settings.items() if name not in removed}
+
+
 def explainer_bytes(explainer: Saveable) -> Tensor:
     """The bytes (m,) of the file that `explainer.save` writes, to be kept inside another file."""
     with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ def resolve(reference: str) -> Any:
         True
     """
     module_name, _, attribute = reference.partition(":")
-    if not module_name or module_name.startswith("."):
+    if not module_name or not attribute or module_name.startswith("."):
         raise InvalidInputError(f"'{reference}' is not of the form module:attribute")
     try:
         module = importlib.import_module(module_name)
