@@ -7,7 +7,7 @@ from collections import OrderedDict
 import pytest
 
 from xai_adapters.errors import InvalidInputError, UnknownNameError
-from xai_adapters.utils.references import resolve, is_reference
+from xai_adapters.utils.references import is_reference, resolve
 
 
 @pytest.mark.parametrize(
