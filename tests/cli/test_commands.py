@@ -92,7 +92,7 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
     assert run.returncode == 130
     assert "Traceback" not in complaint
     assert complaint.splitlines()[-1] == (
-        "interrupted; go on with: xai-adapters benchmark --resume out"
+        "interrupted; resume with: xai-adapters benchmark --resume out"
     )
     # Python's own process that looks after resources ends a moment after the others.
     while any(Path(f"/proc/{child}").exists() for child in children):
@@ -108,18 +108,18 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
     assert "not limit" in complaint
     plan = unfinished / "plan.json"
     text = plan.read_text()
-    plan.write_text(text.replace('"request": {', '"request": {"colour": 3,'))
+    plan.write_text(text.replace('"options": {', '"options": {"colour": 3,'))
     code, _, complaint = called("benchmark", "--resume", "out")
     assert code == 2
-    assert "begun by another version of xai_adapters: unknown setting in its plan" in complaint
+    assert "started by another version of xai_adapters: unknown option in its plan" in complaint
     plan.write_text(text)
     code, printed, _ = called("benchmark", "--resume", "out", "--time-limit", "1000")
     assert (code, unfinished.exists()) == (0, False)
     assert printed.splitlines()[-1] == f"report: {tmp_path}/out/report.html"
     read = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [run["status"] for run in read["explainers"]] == ["ok"] * 3
-    assert read["settings"]["request"]["task"] == f"{toys}:task"
-    assert read["settings"]["time_limit"] == read["settings"]["request"]["time_limit"] == 1000
+    assert read["settings"]["task"] == f"{toys}:task"
+    assert read["settings"]["time_limit"] == 1000
     # Nothing is left to do, which is no mistake.
     assert called("benchmark", "--resume", "out")[0] == 0
 
@@ -137,7 +137,7 @@ def test_a_model_that_cannot_be_copied_is_explained_where_it_is(
     code, printed, told = called("benchmark", *command, "--out", "out")
     assert (code, "random" in printed) == (0, True)
     assert "cannot be handed to other processes" in told
-    assert "that does not come to an end is waited for" in told
+    assert "an explainer that hangs cannot be ended" in told
     code, _, told = called("benchmark", *command, "--out", "two", "--jobs", "2")
     assert (code, "or run without jobs" in told) == (2, True)
 
@@ -185,7 +185,7 @@ def test_a_run_that_compares_nothing_fails_and_one_that_replaces_another_says_so
             "benchmark", f"{toys}:task", "--explainers", deadly, "--out", "out"
         )
         assert code == ("random" not in deadly)
-        assert ("the results in 'out' are replaced" in told) == ("random" in deadly)
+        assert ("the results in 'out' will be replaced" in told) == ("random" in deadly)
         assert "deadly: its process ended with exit code 7" in printed
         assert (tmp_path / "out" / "report.html").exists()
 
@@ -193,17 +193,20 @@ def test_a_run_that_compares_nothing_fails_and_one_that_replaces_another_says_so
 MISTAKES = {
     "task": (["benchmark", "digitz"], "Did you mean 'digits'"),
     "explainer": (["benchmark", "digits", "--explainers", "limee"], "Did you mean 'lime'"),
-    "limit": (["benchmark", "digits", "--limit", "0"], "at least 1"),
+    "limit": (["benchmark", "digits", "--limit", "0"], "limit must be at least 1, is 0"),
     "device": (["benchmark", "digits", "--device", "toaster"], "toaster"),
     "folder": (["benchmark", "digits", "--explainers", "random", "--out", "file/x"], "--out"),
     "data": (["benchmark", "mnist"], "XAI_ADAPTERS_DATA"),
     "list": (["list", "task"], "Did you mean 'tasks'"),
-    "time": (["benchmark", "digits", "--time-limit", "-1"], "time limit"),
+    "time": (
+        ["benchmark", "digits", "--time-limit", "-1"],
+        "time_limit must be more than 0",
+    ),
     "axiom": (["axioms", "random", "--axioms", "dumy"], "Did you mean 'dummy'"),
     "checked": (["axioms", "limee"], "Did you mean 'lime'"),
     "examples": (["axioms", "random", "--max-examples", "0"], "at least 1"),
     "none": (["benchmark", "digits", "--explainers", ","], "no explainers"),
-    "jobs": (["benchmark", "digits", "--jobs", "0"], "at least one job"),
+    "jobs": (["benchmark", "digits", "--jobs", "0"], "jobs must be at least 1, is 0"),
     "nothing": (["benchmark"], "name a task"),
     "compared": (["compare", "nowhere", "nowhere"], "no results.json in 'nowhere'"),
     "failing": (["compare", "a", "b", "--fail-on", "regres"], "Did you mean 'regress'"),

@@ -1,122 +1,185 @@
-"""What `xai-adapters benchmark` does."""
+"""`xai-adapters benchmark`: start a run, or resume one."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
 
 from xai_adapters.benchmark.report.terminal_table import print_table
-from xai_adapters.benchmark.results.files import SUMMARY, check_writers
+from xai_adapters.benchmark.results.files import REPORT, SUMMARY, check_writers
 from xai_adapters.benchmark.results.results import Results
+from xai_adapters.benchmark.run.description import RunDescription
+from xai_adapters.benchmark.run.options import CHANGEABLE, RunOptions
 from xai_adapters.benchmark.run.processes import HandOverError
-from xai_adapters.benchmark.run.request import Request
 from xai_adapters.benchmark.run.run_folder import RunFolder
-from xai_adapters.benchmark.run.runner import run_benchmark
-from xai_adapters.benchmark.run.settings import check_jobs
-from xai_adapters.errors import InvalidInputError, ResultsFolderError, UnknownNameError, require
+from xai_adapters.benchmark.run.runner import run_with_options
+from xai_adapters.cli.flags import given, parameters
+from xai_adapters.errors import InvalidInputError, ResultsFolderError, UnknownNameError
+
+_OWN_FLAGS = {
+    "out": Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results. Default: xai-results/TASK.", show_default=False),
+    ],
+    "resume": Annotated[
+        Path | None,
+        typer.Option(help="Resume the unfinished run in this folder.", show_default=False),
+    ],
+    "config": Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML or YAML file with any of these options; flags override it.",
+            show_default=False,
+        ),
+    ],
+}
 
 
-def begin(request: Request, out: Path | None, jobs: int | None) -> None:
-    """Begin a run, and print its table and where its report is.
+def command() -> Callable[..., None]:
+    """The command, with a flag for each option of a run."""
+    flags = parameters(RunDescription, arguments=("task",))
+    own = {
+        name: inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        )
+        for name, annotation in _OWN_FLAGS.items()
+    }
+    # What is compared first, then how.
+    of_all_runs = RunOptions.model_fields
+    options = {
+        **{name: flag for name, flag in flags.items() if name not in of_all_runs},
+        **own,
+        **{name: flag for name, flag in flags.items() if name in of_all_runs},
+    }
 
-    If no explainer could be compared, the exit code is 1.
+    def benchmark(out: Path | None, resume: Path | None, config: Path | None, **flags: Any) -> None:
+        """Compare explainers on a task.
+
+        Prints a table and writes results.json, rows.parquet and report.html. Interrupted runs can
+        be resumed with --resume FOLDER.
+        """
+        # As `python -m` does it: MODULE may belong to the project in this folder.
+        sys.path.insert(0, str(Path.cwd()))
+        values = given(flags, RunDescription)
+        if resume is None:
+            described = RunDescription.read(config) if config else RunDescription()
+            start(described.replaced(values), out)
+            return
+        others = [name for name in values if name not in CHANGEABLE]
+        if others or config or out:
+            raise InvalidInputError(
+                "a run is resumed with the options it was started with; beside --resume only "
+                "--jobs, --time-limit and --fit-limit can be given, not "
+                f"{', '.join(others) or '--config or --out'}"
+            )
+        resume_run(resume, values)
+
+    signature = inspect.Signature(list(options.values()))
+    benchmark.__signature__ = signature  # type: ignore[attr-defined]
+    benchmark.__annotations__ = {name: each.annotation for name, each in options.items()}
+    return benchmark
+
+
+def start(described: RunDescription, out: Path | None) -> None:
+    """Start a run, and print its table and where its report is.
+
+    The exit code is 1 if no explainer could be compared.
 
     Raises:
-        XaiAdaptersError: for what cannot be used, before a model is trained where it can be told.
+        XaiAdaptersError: for what cannot be used, if possible before a model is trained.
     """
-    request.check()
-    check_jobs(jobs)
+    described.check()
     check_writers()
-    with RunFolder(out or request.folder) as folder:
+    with RunFolder(out or described.folder) as folder:
         folder.check_free()
         if (folder.path / SUMMARY).exists():
             warnings.warn(
-                f"the results in '{folder.path}' are replaced when this run is finished",
+                f"the results in '{folder.path}' will be replaced when this run is finished",
                 stacklevel=2,
             )
-        _run(request, folder, jobs, resume=False)
+        _run(described, folder, resume=False)
 
 
-def go_on(path: Path, jobs: int | None, limits: Mapping[str, Any]) -> None:
-    """Go on with the unfinished run in a folder; one that is finished is said to be.
+def resume_run(path: Path, changes: Mapping[str, Any]) -> None:
+    """Resume the unfinished run in a folder; nothing happens if it is finished.
 
     Args:
         path: the folder.
-        jobs: processes that explain; None for one, or for none where nothing can be copied to it.
-        limits: those of `LIMITS` that shall be others from now on.
+        changes: values of `CHANGEABLE` options from now on.
 
     Raises:
         ResultsFolderError: if there is no run in the folder.
     """
-    report = path / "report.html"
-    if not (path / "unfinished").exists() and report.exists():
-        _say_where(report)
+    if not (path / "unfinished").exists() and (path / REPORT).exists():
+        _print_report_path(path)
         return
     check_writers()
     if not path.is_dir():
-        raise ResultsFolderError(f"there is no folder '{path}' to go on with")
+        raise ResultsFolderError(f"cannot resume: there is no folder '{path}'")
     with RunFolder(path) as folder:
         plan = folder.plan()
         if plan is None:
             raise ResultsFolderError(f"there is no unfinished run in folder '{path}'")
-        request = _request(plan, folder)
-        _run(request.overridden(limits), folder, jobs, resume=True)
+        described = _description(plan, folder).model_copy(update={"jobs": None})
+        _run(described.replaced(changes), folder, resume=True)
 
 
-def _request(plan: Mapping[str, Any], folder: RunFolder) -> Request:
-    found = plan.get("description", {}).get("request")
-    if not found:
+def _description(plan: Mapping[str, Any], folder: RunFolder) -> RunDescription:
+    options = plan.get("options", {})
+    if "task" not in options:
         raise ResultsFolderError(
-            "the unfinished run was begun from Python; go on with it from there, with "
+            "the unfinished run was started from Python; resume it from there, with "
             "run_benchmark(..., resume=True)"
         )
     try:
-        return Request.of(found, "its plan")
+        return RunDescription.parse(options, "its plan")
     except (InvalidInputError, UnknownNameError) as error:
         raise ResultsFolderError(
-            f"the unfinished run in '{folder.path}' was begun by another version of xai_adapters: "
-            f"{error} Finish it with that, or remove '{folder.unfinished}' to begin anew"
+            f"the unfinished run in '{folder.path}' was started by another version of "
+            f"xai_adapters: {error} Finish it with that version, or remove '{folder.unfinished}' "
+            "to start again"
         ) from error
 
 
-def _run(request: Request, folder: RunFolder, jobs: int | None, *, resume: bool) -> None:
+def _run(described: RunDescription, folder: RunFolder, *, resume: bool) -> None:
     try:
-        results = _results(request, folder, jobs, resume)
+        results = _results(described, folder, resume)
     except KeyboardInterrupt:
         if folder.plan() is not None:
             hint = f"xai-adapters benchmark --resume {folder.path}"
-            print(f"interrupted; go on with: {hint}", file=sys.stderr)
+            print(f"interrupted; resume with: {hint}", file=sys.stderr)
         raise
-    print_table(results, require("rich.console", "benchmark").Console())
-    _say_where(folder.path / "report.html")
+    print_table(results, Console())
+    _print_report_path(folder.path)
     if not any(run.status == "ok" for run in results.explainers):
         raise SystemExit(1)
 
 
-def _results(request: Request, folder: RunFolder, jobs: int | None, resume: bool) -> Results:
-    run = partial(
-        run_benchmark,
-        request.load(progress=True),
-        request.explainers,
-        folder=folder,
-        show_progress=True,
-        description={"request": request.to_dict()},
-        **vars(request.settings),
-    )
+def _results(described: RunDescription, folder: RunFolder, resume: bool) -> Results:
+    """The results, with one worker process if nothing is said and the model can be copied to it."""
+    task = described.load_task(progress=True)
+
+    def run(options: RunDescription, *, resume: bool) -> Results:
+        return run_with_options(
+            task, described.explainers, options, folder, resume=resume, show_progress=True
+        )
+
     try:
-        return run(jobs=jobs or 1, resume=resume)
+        return run(described.replaced({"jobs": described.jobs or 1}), resume=resume)
     except HandOverError as error:
-        if jobs is not None:
+        if described.jobs is not None:
             raise
-        waits = "Without, an explainer that does not come to an end is waited for"
-        print(f"xai-adapters: {error}. {waits}", file=sys.stderr)
-        return run(resume=True)
+        note = "Without a process of its own, an explainer that hangs cannot be ended"
+        print(f"xai-adapters: {error}. {note}", file=sys.stderr)
+        return run(described, resume=True)
 
 
-def _say_where(report: Path) -> None:
-    console = require("rich.console", "benchmark").Console()
-    console.print(f"report: {report.resolve()}", soft_wrap=True, highlight=False)
+def _print_report_path(folder: Path) -> None:
+    Console().print(f"report: {(folder / REPORT).resolve()}", soft_wrap=True, highlight=False)

@@ -177,7 +177,7 @@ def test_agreement_is_of_every_two_on_the_rows_they_share() -> None:
 
 def test_several_seeds_tell_how_stable_an_explainer_is() -> None:
     names = (f"{toys.MODULE}:all_at_once", f"{toys.MODULE}:drawing")
-    results = run_benchmark(toys.task(), names, n_seeds=3)
+    results = run_benchmark(toys.task(), names, seeds=3)
     stable = results.measurement("all_at_once", "seed_stability")
     assert stable.n == toys.N_ROWS
     assert 0 < results.measurement(names[1], "seed_stability").value < 1

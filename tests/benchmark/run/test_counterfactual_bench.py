@@ -55,7 +55,7 @@ def task() -> Task:
 
 @pytest.fixture
 def compare(task: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Results]:
-    def run(n_seeds: int = 1, block_size: int | None = None, **makers: Any) -> Results:
+    def run(seeds: int = 1, block_size: int | None = None, **makers: Any) -> Results:
         entries = {
             name: ExplainerEntry(
                 name, "for a test", maker, kind="counterfactual", block_size=block_size
@@ -63,7 +63,7 @@ def compare(task: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
             for name, maker in makers.items()
         }
         monkeypatch.setattr(registry, "_BUILT_IN", {**registry._BUILT_IN, **entries})
-        return run_benchmark(task, list(makers), n_seeds=n_seeds)
+        return run_benchmark(task, list(makers), seeds=seeds)
 
     return run
 
@@ -126,7 +126,7 @@ def test_each_seed_makes_the_explainer_anew_and_rows_get_the_mean(
             lambda rows, original_class: flipped(rows, original_class) if subject.seed else rows
         )
 
-    results = compare(n_seeds=3, seeded=seeded)
+    results = compare(seeds=3, seeded=seeded)
     assert seeds == [0, 1, 2]
     assert results.measurement("seeded", "validity").value == pytest.approx(2 / 3)
     # No seed's failure is a short distance.
@@ -148,8 +148,8 @@ def test_a_generator_that_spoils_its_model_spoils_no_other(compare: Callable[...
 def test_attributions_are_not_compared_here(task: Task) -> None:
     with pytest.raises(InvalidInputError, match="saliency makes attributions"):
         run_benchmark(task, ["saliency"])
-    with pytest.raises(InvalidInputError, match="at least one seed"):
-        run_benchmark(task, ["fimap_line_search"], n_seeds=0)
+    with pytest.raises(InvalidInputError, match="seeds must be at least 1, is 0"):
+        run_benchmark(task, ["fimap_line_search"], seeds=0)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from xai_adapters.utils.files import replace_file
 
 pytest.importorskip("pyarrow")
 
-SEEDS = {"seed": 3, "n_seeds": 2}
+SEEDS = {"seed": 3, "seeds": 2}
 # Of each of the two seeds: blocks of the three explainers, and rows alone of the last two.
 N_UNITS = 2 * (toys.N_ROWS + 4 + 1 + 2)
 
@@ -148,7 +148,7 @@ def test_rows_and_seeds_have_random_numbers_of_their_own() -> None:
 
     drawn: list[tuple[float, int]] = []
     entries = [ExplainerEntry(name, "", drawing, block_size=1) for name in ("a", "b")]
-    results = run_benchmark(toys.task(), entries, n_seeds=2)
+    results = run_benchmark(toys.task(), entries, seeds=2)
     assert len(set(drawn)) == 4
     maps = torch.cat([results.gallery.maps[name] for name in ("a", "b")]).flatten(1)
     assert len(set(map(tuple, maps.tolist()))) == 2 * toys.N_ROWS
@@ -247,7 +247,7 @@ def _wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
     ("change", "told"),
     [
         ({"seed": 1}, "seed (0, now 1)"),
-        ({"n_seeds": 2}, "n_seeds (1, now 2)"),
+        ({"seeds": 2}, "seeds (1, now 2)"),
         ({"task": replace(toys.task(), rows=toys.task().rows + 0.01)}, "other rows"),
         ({"explainers": toys.EXPLAINERS[:1]}, "explainers"),
     ],
@@ -388,14 +388,14 @@ def test_one_that_fails_with_its_second_seed_is_not_compared_with_its_first() ->
 
     task = toys.task()
     entry = ExplainerEntry("unlucky", "", unlucky, block_size=2)
-    (run,) = run_benchmark(task, [entry], n_seeds=2).explainers
+    (run,) = run_benchmark(task, [entry], seeds=2).explainers
     assert (run.status, run.n_rows) == ("error", 2)
     assert run.reason == "RuntimeError: bad luck (rows 2 to 3) (seed 1)"
 
 
 def test_one_that_hangs_with_its_second_seed_is_an_error_and_its_firsts_rows_are_kept() -> None:
     name = f"{toys.MODULE}:hanging_with_seed_1"
-    results = run_benchmark(toys.task(), [name], n_seeds=2, jobs=1, time_limit=1)
+    results = run_benchmark(toys.task(), [name], seeds=2, jobs=1, time_limit=1)
     (run,) = results.explainers
     assert (run.status, run.n_rows) == ("error", toys.N_ROWS)
     assert run.reason == "took longer than 1 s to explain rows 0 to 6, and was ended (seed 1)"

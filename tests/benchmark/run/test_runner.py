@@ -221,7 +221,7 @@ def test_bad_requests_are_refused_before_any_work(task: Task):
         run_benchmark(task, ["random", "salienzy"])
     with pytest.raises(InvalidInputError, match="no explainers"):
         run_benchmark(task, [])
-    with pytest.raises(InvalidInputError, match="time limit"):
+    with pytest.raises(InvalidInputError, match="time_limit must be more than 0, is 0"):
         run_benchmark(task, ["random"], time_limit=0)
 
 

@@ -140,7 +140,7 @@ def _verdict(change: Change, p_value: float, results: Results) -> Verdict:
 
 _FACTS = {
     "task": ("name", "data_hash", "mask_value"),
-    "settings": ("seed", "n_seeds", "time_limit", "block_size", "threads", "jobs", "device"),
+    "settings": ("seed", "seeds", "time_limit", "block_size", "threads", "jobs", "device"),
     "environment": ("platform", "processor", "cores", "python", "versions", "commit", "dirty"),
 }
 _WORDS = {"name": "task", "data_hash": "rows", "dirty": "uncommitted changes"}

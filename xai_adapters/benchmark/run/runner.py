@@ -1,17 +1,18 @@
-"""Run explainers on a task and measure what they say, in a way that can be gone on with."""
+"""Run explainers on a task and measure their answers; interrupted runs can be resumed."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
 from xai_adapters.benchmark.metrics.measuring import Measuring
 from xai_adapters.benchmark.report.report import render
@@ -23,94 +24,109 @@ from xai_adapters.benchmark.run.bench import Bench
 from xai_adapters.benchmark.run.blocks import BlockStore, Unit
 from xai_adapters.benchmark.run.counterfactual_bench import CounterfactualBench
 from xai_adapters.benchmark.run.environment import environment
+from xai_adapters.benchmark.run.options import CHANGEABLE, RunKeywords, RunOptions
 from xai_adapters.benchmark.run.processes import do_in_processes
 from xai_adapters.benchmark.run.run_folder import RunFolder
 from xai_adapters.benchmark.run.scheduler import Dealer, Lane, do_here
-from xai_adapters.benchmark.run.settings import LIMITS, Settings, check_jobs, entries_of
+from xai_adapters.benchmark.run.selection import select_explainers
 from xai_adapters.benchmark.run.worker import Worker
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.registry import ExplainerEntry
+from xai_adapters.utils.options import named_options
 
 
+@named_options(RunOptions)
 def run_benchmark(
     task: Task,
     explainers: Sequence[str | ExplainerEntry] | None = None,
     *,
-    folder: str | Path | RunFolder | None = None,
+    folder: str | Path | None = None,
     resume: bool = False,
-    jobs: int | None = None,
     show_progress: bool = False,
-    description: Mapping[str, Any] | None = None,
-    **settings: Any,
+    **options: Unpack[RunKeywords],
 ) -> Results:
-    """Let explainers explain a task's rows, and measure them.
+    """Compare explainers on the rows of a task.
 
-    Each explainer gets a copy of the model and random states of its own, and explains the class
-    that the model gives each row. One that raises is recorded with its error, and the others go on.
+    Each explainer gets its own copy of the model and its own random state, and explains the class
+    that the model predicts for each row. Explainers that fail stay in the results, with their
+    error.
 
-    On a CPU the numbers depend on the settings alone: not on the number of jobs, nor on how often
-    the run was interrupted and resumed. Seconds do: explainers that run side by side slow one
-    another down.
+    On a CPU the numbers depend on the options alone: neither on the number of jobs nor on how often
+    the run was interrupted and resumed. Timings do, because explainers that run side by side slow
+    one another down.
 
     Args:
         task: model and rows.
         explainers: registered names, references "module:function" to a maker or an
-            `ExplainerEntry`, or such entries; by default all of the kind that the task compares.
-        folder: where the results are written, and where what is finished is kept until then; by
-            default nothing is written.
-        resume: go on with the unfinished run in the folder, if there is one; the limits may then
-            be others.
-        jobs: processes that explain, in which an explainer that does not come to an end is ended
-            after its time limit. By default it is done in this process, where it is waited for.
-        show_progress: show a bar on standard error.
-        description: of how model and rows were made, for `results.json`.
-        **settings: those of `Settings`: `seed`, `n_seeds`, `block_size`, `time_limit`, `fit_limit`,
-            `threads`, `metrics`, `fills`.
+            `ExplainerEntry`, or entries; by default all of the kind that the task compares.
+        folder: where results are written, and finished blocks kept until then; by default nothing
+            is written.
+        resume: resume the unfinished run in the folder, if there is one. `jobs`, `time_limit` and
+            `fit_limit` may then have other values.
+        show_progress: show a progress bar on standard error.
+        seed: seed of the explainers, of the order of ties and of the bootstrap.
+        seeds: how often each explainer is made and run, with `seed` and the numbers after it; the
+            values of a row are averaged.
+        metrics: of attributions, names of `xai-adapters list metrics` or "quantus:Name"; by default
+            those that are cheap to compute.
+        fills: fills of masked pixels beside the task's own: "gray", "black", "white", "mean",
+            "blur".
+        block_size: largest number of rows given to an explainer at once.
+        time_limit: seconds an explainer may spend explaining. It then gets no further block, and a
+            worker process still busy with one is ended; it is measured on the rows it finished.
+        fit_limit: seconds after which a worker process is ended that is still fitting an explainer
+            or measuring a block.
+        jobs: worker processes. By default everything runs in this process, where nothing can be
+            ended.
+        threads: torch's threads in each process; by default torch's own setting.
+
+    Returns:
+        Every mean with its interval, every row's value, and what each explainer cost.
 
     Raises:
         UnknownNameError: for an explainer that is not registered, before any work is done.
-        InvalidInputError: for no explainers, for explainers of the other kind, or for a setting
-            that cannot be used.
-        PredictorError: if the model cannot be asked about the rows.
+        InvalidInputError: for no explainers, explainers of the other kind, or an option out of
+            range.
+        PredictorError: if the model fails on the rows.
         ResultsFolderError: if the folder cannot be written, is in use, or holds an unfinished run
-            that is not resumed, or another one than is resumed.
+            that is not resumed or was started with other options.
     """
-    entries = entries_of(explainers, task.compares)
-    chosen = Settings(**settings)
-    check_jobs(jobs)
-    if isinstance(folder, str | Path):
-        with RunFolder(Path(folder)) as opened:
-            return _run(task, entries, chosen, opened, resume, jobs, show_progress, description)
-    return _run(task, entries, chosen, folder, resume, jobs, show_progress, description)
+    chosen = RunOptions.parse(options)
+    opened = nullcontext() if folder is None else RunFolder(Path(folder))
+    with opened as run_folder:
+        return run_with_options(
+            task, explainers, chosen, run_folder, resume=resume, show_progress=show_progress
+        )
 
 
-def _run(
+def run_with_options(
     task: Task,
-    entries: Sequence[ExplainerEntry],
-    settings: Settings,
-    folder: RunFolder | None,
-    resume: bool,
-    jobs: int | None,
-    show_progress: bool,
-    description: Mapping[str, Any] | None,
+    explainers: Sequence[str | ExplainerEntry] | None,
+    options: RunOptions,
+    folder: RunFolder | None = None,
+    *,
+    resume: bool = False,
+    show_progress: bool = False,
 ) -> Results:
-    n_threads = settings.threads or torch.get_num_threads()
-    with _threads(n_threads):
-        bench = _bench(task, entries, settings)
+    """`run_benchmark` with the options in one object and a folder that is open already."""
+    entries = select_explainers(explainers, task.compares)
+    n_threads = options.threads or torch.get_num_threads()
+    options = options.replaced({"threads": n_threads})
+    with torch_threads(n_threads):
+        bench = _bench(task, entries, options)
         plan = {
-            "settings": settings.to_dict(entries) | {"threads": n_threads},
-            "description": dict(description or {}),
+            # As they were named: references can be resolved again.
+            "options": options.to_dict() | {"explainers": _names(explainers, entries)},
             "fingerprint": _fingerprint(bench),
         }
         if folder is not None:
-            folder.take_up(plan, resume=resume, free=LIMITS)
+            folder.take_up(plan, resume=resume, free=CHANGEABLE)
         place = nullcontext() if folder else tempfile.TemporaryDirectory(prefix="xai_adapters-")
         with place as temporary:
             store = folder.blocks if folder else BlockStore(Path(str(temporary)))
-            results = _results(bench, plan, jobs)
-            lanes = _lanes(bench, settings)
-            dealer = _deal(lanes, bench, store, settings, jobs, n_threads, show_progress)
+            results = _results(bench, plan["options"])
+            dealer = _deal(_lanes(bench, options), bench, store, options, show_progress)
             assemble(results, bench, dealer, store)
         if folder is not None:
             write_results(results, folder.path, render(results))
@@ -118,16 +134,23 @@ def _run(
     return results
 
 
-def _bench(task: Task, entries: Sequence[ExplainerEntry], settings: Settings) -> Bench:
+def _names(
+    explainers: Sequence[str | ExplainerEntry] | None, entries: Sequence[ExplainerEntry]
+) -> list[str]:
+    named = entries if explainers is None else explainers
+    return list(dict.fromkeys(each if isinstance(each, str) else each.name for each in named))
+
+
+def _bench(task: Task, entries: Sequence[ExplainerEntry], options: RunOptions) -> Bench:
     if task.compares == "attribution":
-        measuring = Measuring(settings.metrics, settings.fills, task)
-        return AttributionBench(task, entries, settings.seed, measuring)
-    if settings.metrics is not None or settings.fills:
+        measuring = Measuring(options.metrics, options.fills, task)
+        return AttributionBench(task, entries, options.seed, measuring)
+    if options.metrics is not None or options.fills:
         raise InvalidInputError("counterfactuals are measured by all there is: name no metrics")
-    return CounterfactualBench(task, entries, settings.seed)
+    return CounterfactualBench(task, entries, options.seed)
 
 
-def _results(bench: Bench, plan: Mapping[str, Any], jobs: int | None) -> Results:
+def _results(bench: Bench, options: Mapping[str, Any]) -> Results:
     task = bench.task
     return Results(
         task={
@@ -143,10 +166,9 @@ def _results(bench: Bench, plan: Mapping[str, Any], jobs: int | None) -> Results
             "facts": dict(task.facts),
         },
         settings={
-            **plan["settings"],
-            "jobs": jobs or 1,
+            **options,
+            "jobs": options["jobs"] or 1,
             "device": str(task.rows.device),
-            **plan["description"],
         },
         environment=environment(),
         metrics={name: dataclasses.asdict(facts) for name, facts in bench.metrics().items()},
@@ -163,13 +185,13 @@ def _fingerprint(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _lanes(bench: Bench, settings: Settings) -> list[Lane]:
+def _lanes(bench: Bench, options: RunOptions) -> list[Lane]:
     """For every explainer and seed the units that make it up."""
     n = len(bench.task.rows)
     found = []
     for entry in bench.entries.values():
-        size = min(entry.block_size or n, settings.block_size or n)
-        for seed in settings.seeds:
+        size = min(entry.block_size or n, options.block_size or n)
+        for seed in range(options.seed, options.seed + options.seeds):
             starts = range(0, n, size)
             blocks = [Unit(entry.name, seed, at, min(at + size, n)) for at in starts]
             # Rows that are asked about one by one anyway need no further call to be timed.
@@ -182,9 +204,7 @@ def _deal(
     lanes: Sequence[Lane],
     bench: Bench,
     store: BlockStore,
-    settings: Settings,
-    jobs: int | None,
-    n_threads: int,
+    options: RunOptions,
     show_progress: bool,
 ) -> Dealer:
     """Do what is not finished yet."""
@@ -196,25 +216,26 @@ def _deal(
             bar.set_postfix_str(unit.explainer, refresh=False)
             bar.update(unit.n_rows)
 
-        dealer = Dealer(lanes, settings.time_limit, settings.fit_limit, on_done)
+        dealer = Dealer(lanes, options.time_limit, options.fit_limit, on_done)
         for lane in dealer.lanes:
             for unit in list(lane.pending):
                 block = store.load(unit)
                 if block is not None:
                     lane.pending.remove(unit)
                     dealer.done(lane, unit, block.facts)
-        if jobs is None:
+        if options.jobs is None:
             do_here(dealer, Worker(bench, store))
         else:
-            do_in_processes(dealer, bench, store, jobs, n_threads)
+            assert options.threads is not None
+            do_in_processes(dealer, bench, store, options.jobs, options.threads)
     return dealer
 
 
 @contextmanager
-def _threads(n: int) -> Any:
-    """So many threads for torch, whose sums differ in the last digit with their number."""
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch use n threads; the last digit of its sums depends on their number."""
     before = torch.get_num_threads()
-    # Not set to what it is: the call alone takes time.
+    # Setting the number it has already would still take time.
     if n != before:
         torch.set_num_threads(n)
     try:

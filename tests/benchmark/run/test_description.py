@@ -1,4 +1,4 @@
-"""Runs described by files and flags."""
+"""Whole runs, described in files and by flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xai_adapters.benchmark.run.request import Request
+from xai_adapters.benchmark.run.description import RunDescription
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import MissingDependencyError, XaiAdaptersError
 
@@ -48,18 +48,18 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_file_and_the_flags_that_go_before_it(path: Path) -> None:
-    request = Request.read(path).overridden({"limit": 3, "seed": None, "seeds": 2})
-    assert request == Request(
+    described = RunDescription.read(path).replaced({"limit": 3, "seed": None, "seeds": 2})
+    assert described == RunDescription(
         task="credit", model="mlp", explainers=("fimap_line_search", "wachter"), limit=3, seeds=2,
         block_size=5, time_limit=60.0,
     )  # fmt: skip
-    settings = request.check()
-    assert (settings.n_seeds, settings.block_size, settings.threads) == (2, 5, 1)
+    described.check()
+    assert (described.seeds, described.block_size, described.threads) == (2, 5, 1)
 
 
-def test_what_is_written_down_is_the_same_request(path: Path) -> None:
-    request = Request.read(path)
-    assert Request.of(request.to_dict(), "a plan") == request
+def test_what_is_written_down_is_the_same_run(path: Path) -> None:
+    described = RunDescription.read(path)
+    assert RunDescription.parse(described.to_dict(), "a plan") == described
 
 
 SETTINGS = st.fixed_dictionaries(
@@ -68,7 +68,7 @@ SETTINGS = st.fixed_dictionaries(
         "task": st.text(),
         "explainers": st.lists(st.text(), max_size=3).map(tuple),
         "counterfactuals": st.booleans(),
-        "limit": st.integers(),
+        "limit": st.integers(1),
         "mask_value": st.floats(allow_nan=False),
     },
 )
@@ -78,17 +78,16 @@ SETTINGS = st.fixed_dictionaries(
 @example({"task": "no", "explainers": ("on", "1e3", "~")})
 def test_whatever_is_set_a_yaml_file_says_it_too(settings: dict[str, Any]) -> None:
     yaml = pytest.importorskip("yaml")
-    request = Request.of(settings, "flags")
-    facts = {name: list(v) if isinstance(v, tuple) else v for name, v in request.to_dict().items()}
+    described = RunDescription.parse(settings, "flags")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run.yaml"
-        path.write_text(yaml.safe_dump(facts))
-        assert Request.read(path) == request
+        path.write_text(yaml.safe_dump(described.to_dict()))
+        assert RunDescription.read(path) == described
 
 
 MISTAKES = {
     "key": ("tsak = 'digits'", "Did you mean 'task'"),
-    "type": ("task = 'digits'\nlimit = '3'", "limit in .* must be a whole number; it is '3'"),
+    "type": ("task = 'digits'\nlimit = '3'", "limit in .* must be a whole number, is '3'"),
     "boolean": ("task = 'digits'\nlimit = true", "whole number"),
     "list": ("task = 'digits'\nexplainers = 'lime'", "must be a list of texts"),
     "toml": ("task = digits", r"run.toml': this is not TOML"),
@@ -97,7 +96,7 @@ MISTAKES = {
     "both": ("task = 'digits'\ndata = 'rows.npz'", "leave task or --data out"),
     "nothing": ("limit = 3", "name a task"),
     "model": ("model = 'forest'\ndata = 'rows.npz'", "--model module:attribute"),
-    "threads": ("task = 'digits'\nthreads = 0", "threads must be at least 1"),
+    "threads": ("task = 'digits'\nthreads = 0", "threads in .* must be at least 1, is 0"),
 }
 
 
@@ -107,18 +106,18 @@ def test_mistakes_are_told_before_any_work(name: str, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(XaiAdaptersError, match=told):
-        Request.read(path).check()
+        RunDescription.read(path).check()
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("task: [digits", r"run.yaml': this is not YAML: .* line 1"),
-        ("", "holds no settings"),
-        ("- digits", "holds no settings"),
+        ("", "holds no options"),
+        ("- digits", "holds no options"),
         ("tsak: digits", "Did you mean 'task'"),
-        ("1: digits", "unknown setting in .* '1'"),
-        ("task: digits\nlimit: many", "whole number; it is 'many'"),
+        ("1: digits", "unknown option in .* '1'"),
+        ("task: digits\nlimit: many", "whole number, is 'many'"),
         ("task: !!python/object/apply:os.getcwd []", "this is not YAML"),
     ],
 )
@@ -127,7 +126,7 @@ def test_mistakes_in_yaml(text: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(XaiAdaptersError, match=re.compile(told, re.DOTALL)):
-        Request.read(path)
+        RunDescription.read(path)
 
 
 def test_yaml_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,22 +134,22 @@ def test_yaml_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "run.yaml"
     path.write_text(YAML)
     with pytest.raises(MissingDependencyError, match=r"yaml.*xai-adapters\[benchmark\]"):
-        Request.read(path)
+        RunDescription.read(path)
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(XaiAdaptersError, match=r"a .toml, .yaml, .yml file; '.*run.json' is none"):
-        Request.read(tmp_path / "run.json")
+        RunDescription.read(tmp_path / "run.json")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(XaiAdaptersError, match=r"cannot read .*run\.toml"):
-        Request.read(tmp_path / "run.toml")
+        RunDescription.read(tmp_path / "run.toml")
 
 
 def test_a_task_of_ones_own_by_reference() -> None:
-    task = Request(task=f"{toys.MODULE}:task", limit=2, mask_value=0.0).load()
+    task = RunDescription(task=f"{toys.MODULE}:task", limit=2, mask_value=0.0).load_task()
     assert isinstance(task, Task)
     assert (len(task.rows), task.mask_value) == (2, 0.0)
     with pytest.raises(XaiAdaptersError, match="returned a Bright, not a Task"):
-        Request(task=f"{toys.MODULE}:bright").load()
+        RunDescription(task=f"{toys.MODULE}:bright").load_task()
