@@ -80,6 +80,40 @@ def test_better_and_worse_are_told_row_by_row() -> None:
     assert area.interval[0] < area.after - area.before < area.interval[1]
 
 
+def test_of_runs_that_share_some_rows_only_those_are_compared() -> None:
+    """Where one run explained fewer rows, what it did not explain is no difference."""
+    before, after = run(a="right"), run(a="right")
+    (first,) = (m for m in before.measurements if m.metric == "masking_area")
+    # Rows that only the first run explained, on which it did far worse.
+    before.rows += [
+        {**line, "row": line["row"] + 40, "value": line["value"] + 9}
+        for line in before.rows
+        if line["metric"] == "masking_area"
+    ]
+    first.value += 4.5
+    # A row in the middle that only the second run has a value of.
+    before.rows = [
+        line for line in before.rows if (line["metric"], line["row"]) != ("masking_area", 3)
+    ]
+    (change,) = (c for c in compare(before, after).changes if c.metric == "masking_area")
+    assert change.paired
+    assert (change.interval, change.verdict) == ((0, 0), "same")
+    # A difference on the rows that both have counts, whatever the others say.
+    for line in after.rows:
+        line["value"] += line["metric"] == "masking_area"
+    (change,) = (c for c in compare(before, after).changes if c.metric == "masking_area")
+    assert change.after < change.before
+    assert change.interval == pytest.approx((1, 1))
+    assert change.verdict == "worse"
+
+
+def test_settings_of_an_explainer_that_differ_are_a_warning() -> None:
+    before, after = run(a="right"), run(a="right")
+    before.explainers[0].settings |= {"penalty": 1.0, "removed": 2}
+    after.explainers[0].settings |= {"penalty": 3.0}
+    assert compare(before, after).warnings == ["penalty of a differs: 1.0, then 3.0"]
+
+
 def test_an_explainer_that_raises_now_is_a_regression() -> None:
     found = compare(run(a="right"), run(a="raises"))
     assert found.regressed
@@ -106,7 +140,7 @@ def test_other_rows_are_compared_by_their_means_with_a_warning() -> None:
     found = compare(run(40, a="right", b="wrong"), run(41, a="wrong", b="wrong"))
     assert verdicts(found) == {"a": "worse", "b": "same"}
     assert not any(change.paired for change in found.changes)
-    assert "the rows differ: means are compared without pairing them" in found.warnings
+    assert "the rows differ: means are compared without pairing rows" in found.warnings
 
 
 @pytest.mark.parametrize(
@@ -135,7 +169,7 @@ def test_what_makes_two_runs_unlike_is_warned_about(
 def test_seconds_are_a_note_where_they_are_honest() -> None:
     before, after = run(a="right"), run(a="right")
     before.explainers[0].explain_seconds, after.explainers[0].explain_seconds = 1.0, 3.0
-    assert "a takes 3 times as long a row" in compare(before, after).notes
+    assert "a takes 3 times as long per row" in compare(before, after).notes
     assert not compare(before, after).regressed
     after.settings["jobs"] = 2
     assert compare(before, after).notes == []
@@ -163,7 +197,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     written.measurements[0].standard_error = float("nan")
     write_results(written, tmp_path)
     read = read_results(tmp_path)
-    assert read.as_json() == written.as_json()
+    assert read.to_json() == written.to_json()
     assert read.rows == written.rows
     assert read.gallery.titles == written.gallery.titles
     assert torch.equal(read.gallery.rows, written.gallery.rows)
@@ -188,7 +222,7 @@ SPOILED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (lambda p: (p / "results.json").unlink(), "no results.json in .* was expected"),
     "unfinished": (
         lambda p: ((p / "results.json").unlink(), (p / "unfinished").mkdir()),
-        "unfinished run, which --resume goes on with",
+        "unfinished run, which --resume finishes",
     ),
     "cut off": (
         lambda p: (p / "results.json").write_text((p / "results.json").read_text()[:500]),

@@ -33,7 +33,7 @@ def test_all_three_files_are_written_and_read_back(results: Results, tmp_path: P
 def test_json_holds_null_for_numbers_that_are_none(results: Results):
     results.measurements[0].standard_error = float("nan")
     results.curves[0].low[0] = float("-inf")
-    read = json.loads(results.as_json(), parse_constant=pytest.fail)
+    read = json.loads(results.to_json(), parse_constant=pytest.fail)
     assert read["measurements"][0]["standard_error"] is None
     assert read["curves"][0]["low"][0] is None
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xai_adapters.benchmark.results.ranking import settle_standings
+from xai_adapters.benchmark.results.ranking import rank_explainers
 from xai_adapters.benchmark.results.statistics import (
     difference,
     holm,
@@ -96,7 +96,9 @@ def test_differences_are_of_the_rows_that_both_have() -> None:
     assert np.isnan(difference(first[2:3], second)).all()
 
 
-def test_standings_leave_the_ends_out_and_tell_how_far_behind(results) -> None:
+def test_the_ranking_leaves_reference_explainers_out_and_says_how_far_behind(
+    results,
+) -> None:
     generator = np.random.default_rng(0)
     noise = generator.normal(size=40) / 50
     areas = {"fimap": 0.3, "saliency": 0.1, "lime": 0.11, "greedy": 0.0, "random": 0.5}
@@ -108,7 +110,7 @@ def test_standings_leave_the_ends_out_and_tell_how_far_behind(results) -> None:
     results.measurements = [m for m in results.measurements if m.metric == "area"]
     for measurement in results.measurements:
         measurement.value = areas[measurement.explainer]
-    settle_standings(results)
+    rank_explainers(results)
     found = {m.explainer: m for m in results.measurements}
     assert {name: m.rank for name, m in found.items()} == {
         "fimap": (3, 3), "saliency": (1, 1), "lime": (2, 2), "greedy": None, "random": None,

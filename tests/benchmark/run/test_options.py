@@ -71,5 +71,5 @@ def test_the_options_are_read_back_from_the_results() -> None:
         {"task": f"{toys.MODULE}:task", "explainers": [toys.EXPLAINERS[2]], "seed": 2, "limit": 3}
     )
     results = run_with_options(described.load_task(), described.explainers, described)
-    settings = json.loads(results.as_json())["settings"]
+    settings = json.loads(results.to_json())["settings"]
     assert RunDescription.parse(settings) == described.replaced({"jobs": 1})

@@ -31,6 +31,15 @@ from xai_adapters.utils.files import replace_file
 
 pytest.importorskip("pyarrow")
 
+
+def surer() -> toys.Bright:
+    """The model of the task, trained a little further."""
+    model = toys.Bright()
+    with torch.no_grad():
+        model.scale *= 1.01
+    return model.eval()
+
+
 SEEDS = {"seed": 3, "seeds": 2}
 # Of each of the two seeds: blocks of the three explainers, and rows alone of the last two.
 N_UNITS = 2 * (toys.N_ROWS + 4 + 1 + 2)
@@ -250,6 +259,8 @@ def _wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
         ({"seeds": 2}, "seeds (1, now 2)"),
         ({"task": replace(toys.task(), rows=toys.task().rows + 0.01)}, "other rows"),
         ({"explainers": toys.EXPLAINERS[:1]}, "explainers"),
+        # Rows and their classes are the same, and the model is a little surer of them.
+        ({"task": replace(toys.task(), model=surer())}, "other the model's answers"),
     ],
 )
 def test_another_run_is_not_resumed(change: dict[str, Any], told: str, tmp_path: Path) -> None:

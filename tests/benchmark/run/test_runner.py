@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -234,6 +235,23 @@ def test_settings_and_environment_say_how_to_repeat_the_run(task: Task):
     assert results.environment["versions"]["torch"] == torch.__version__
     other = dataclasses.replace(task, rows=task.rows + 1e-3)
     assert other.data_hash() != task.data_hash()
+
+
+def test_the_results_hold_each_explainers_own_settings(task: Task) -> None:
+    tuned = SimpleNamespace(
+        explain=left_column,
+        settings={"penalty": 3, "optimizer": torch.optim.Adam, "widths": (0.5, 1.0)},
+    )
+    entries = [
+        ExplainerEntry("tuned", "", lambda _: tuned, block_size=4),
+        ExplainerEntry("plain", "", lambda _: FunctionExplainer(left_column)),
+    ]
+    results = run_benchmark(task, [*entries, "invariant_box"])
+    first, second, box = (run.settings for run in results.explainers)
+    own = {"penalty": 3, "optimizer": "<class 'torch.optim.adam.Adam'>", "widths": [0.5, 1.0]}
+    assert first == {"rank_by": "value", "block_size": 4, **own}
+    assert second == {"rank_by": "value", "block_size": None}
+    assert (box["penalty"], box["schedule"], box["bounds"]) == (1.0, "linear", [0.0, 1.0])
 
 
 def taking(n_bytes: int) -> Callable[[Subject], Any]:

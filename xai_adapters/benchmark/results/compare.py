@@ -21,8 +21,8 @@ from xai_adapters.benchmark.results.statistics import (
 from xai_adapters.errors import require
 
 Verdict = Literal["better", "worse", "different", "same"]
-# Seconds change that much from one run to the next of the same code.
-_TIMES = 1.5
+# Timings of the same code vary by about this factor from run to run.
+_VARIATION = 1.5
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Change:
         after: the mean in the second run.
         interval: 95 % interval of after minus before.
         paired: whether the same rows were compared one by one.
-        verdict: "same" unless chance would make as much of a difference rarely, taking into
-            account how many measurements are compared; "different" where no end is the better one.
+        verdict: "same" unless the difference is significant, adjusted for the number of
+            measurements compared; "different" where neither direction is better.
     """
 
     explainer: str
@@ -54,11 +54,11 @@ class Comparison:
     """What changed between two runs.
 
     Args:
-        changes: of every measurement that both have.
-        warnings: why the two cannot be compared as they are: other machine, versions or rows.
-        failures: explainers that were compared in the first run and cannot be in the second.
+        changes: of each measurement that both have.
+        warnings: differences that limit the comparison: machine, versions, options or rows.
+        failures: explainers that were compared in the first run and fail in the second.
         notes: what else differs: explainers or metrics that only one has, explainers that ran out
-            of time, seconds.
+            of time, timings.
     """
 
     changes: list[Change]
@@ -68,7 +68,7 @@ class Comparison:
 
     @property
     def regressed(self) -> bool:
-        """Whether something got worse beyond noise, or cannot be compared any more."""
+        """Whether a metric got worse beyond noise, or an explainer fails that did not."""
         return bool(self.failures) or any(each.verdict == "worse" for each in self.changes)
 
 
@@ -78,7 +78,7 @@ def compare(before: Results, after: Results) -> Comparison:
     runs = [{run.name: run for run in each.explainers} for each in (before, after)]
     return Comparison(
         _changes(before, after, paired=same_rows),
-        list(_warnings(before, after)),
+        [*_warnings(before, after), *_settings(*runs)],
         list(_failures(*runs)),
         [
             *_only_one(*runs),
@@ -91,20 +91,20 @@ def compare(before: Results, after: Results) -> Comparison:
 
 def _changes(before: Results, after: Results, *, paired: bool) -> list[Change]:
     values = [values_of_rows(each.rows) if paired else {} for each in (before, after)]
-    found: list[tuple[Change, float]] = []
+    tested: list[tuple[Change, float]] = []
     for first in before.measurements:
         second = after.measurement(first.explainer, first.metric)
         if second is None:
             continue
-        place = first.explainer, first.metric
-        if all(place in each for each in values):
-            found.append(_paired(first, second, values[0][place], values[1][place]))
+        key = first.explainer, first.metric
+        if all(key in each for each in values):
+            tested.append(_paired(first, second, values[0][key], values[1][key]))
         else:
-            found.append(_unpaired(first, second))
-    adjusted = holm([p_value for _, p_value in found])
+            tested.append(_unpaired(first, second))
+    adjusted = holm([p_value for _, p_value in tested])
     return [
         Change(**{**vars(change), "verdict": _verdict(change, p_value, before)})
-        for (change, _), p_value in zip(found, adjusted, strict=True)
+        for (change, _), p_value in zip(tested, adjusted, strict=True)
     ]
 
 
@@ -134,25 +134,25 @@ def _verdict(change: Change, p_value: float, results: Results) -> Verdict:
     higher = results.metrics.get(change.metric, {}).get("higher_is_better")
     if higher is None:
         return "different"
-    # The middle of the interval: over the rows that both have, which the means may not be.
+    # The interval is over the rows that both have; the means may be over others.
     return "better" if (sum(change.interval) > 0) == higher else "worse"
 
 
-_FACTS = {
+_COMPARED = {
     "task": ("name", "data_hash", "mask_value"),
     "settings": ("seed", "seeds", "time_limit", "block_size", "threads", "jobs", "device"),
     "environment": ("platform", "processor", "cores", "python", "versions", "commit", "dirty"),
 }
-_WORDS = {"name": "task", "data_hash": "rows", "dirty": "uncommitted changes"}
+_TITLES = {"name": "task", "data_hash": "rows", "dirty": "uncommitted changes"}
 
 
 def _warnings(before: Results, after: Results) -> Iterator[str]:
-    for part, names in _FACTS.items():
+    for part, names in _COMPARED.items():
         first, second = getattr(before, part), getattr(after, part)
         for name in names:
-            yield from _difference(_WORDS.get(name, name), first.get(name), second.get(name))
+            yield from _difference(_TITLES.get(name, name), first.get(name), second.get(name))
     if not before.rows or not after.rows:
-        yield "rows.parquet is missing: means are compared without pairing their rows"
+        yield "rows.parquet is missing: means are compared without pairing rows"
 
 
 def _difference(name: str, first: Any, second: Any) -> Iterator[str]:
@@ -161,9 +161,17 @@ def _difference(name: str, first: Any, second: Any) -> Iterator[str]:
             yield from _difference(f"version of {key}", first.get(key), second.get(key))
     elif first != second:
         if name == "rows":
-            yield "the rows differ: means are compared without pairing them"
+            yield "the rows differ: means are compared without pairing rows"
         else:
             yield f"{name} differs: {first}, then {second}"
+
+
+def _settings(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:
+    """Settings of explainers that differ, of those that both runs know."""
+    for name in [name for name in before if name in after]:
+        first, second = before[name].settings, after[name].settings
+        for key in [key for key in first if key in second]:
+            yield from _difference(f"{key} of {name}", first[key], second[key])
 
 
 def _failures(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:
@@ -208,15 +216,15 @@ def _seconds(
         times = [runs[name].seconds_per_row for runs in (before, after) if name in runs]
         if len(times) == 2 and times[0] and times[1]:
             ratio = times[1] / times[0]
-            if not 1 / _TIMES < ratio < _TIMES:
-                yield f"{name} takes {ratio:.2g} times as long a row"
+            if not 1 / _VARIATION < ratio < _VARIATION:
+                yield f"{name} takes {ratio:.2g} times as long per row"
 
 
 def print_comparison(comparison: Comparison, console: Any) -> None:
-    """Print what changed to a `rich.console.Console`."""
+    """Print a comparison to a `rich.console.Console`."""
     text = require("rich.text", "benchmark").Text
     for warning in comparison.warnings:
-        console.print(text(f"not alike: {warning}", style="yellow"))
+        console.print(text(f"runs differ: {warning}", style="yellow"))
     table = require("rich.table", "benchmark").Table(box=require("rich.box", "benchmark").SIMPLE)
     for heading in ("explainer", "metric", "before", "after", "difference", ""):
         table.add_column(heading)

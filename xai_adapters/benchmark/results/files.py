@@ -1,4 +1,4 @@
-"""The files that a run writes, each replaced at once."""
+"""The files of a run: written, each replaced as a whole, and read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xai_adapters.benchmark.results.results import SCHEMA_VERSION, Gallery, Results
+from xai_adapters.benchmark.results.upgrade import renamed
 from xai_adapters.errors import ResultsFolderError, require
 from xai_adapters.utils.files import replace_file
 
@@ -20,7 +21,7 @@ _COLUMNS = {
 
 
 def check_writers() -> None:
-    """Make sure, before the work, that the libraries are there that write its results.
+    """Make sure before a run that the libraries are installed that write its results.
 
     Raises:
         MissingDependencyError: if one is not installed.
@@ -44,7 +45,7 @@ def write_results(results: Results, folder: Path, report: str | None = None) -> 
     pyarrow, parquet = require("pyarrow", "benchmark"), require("pyarrow.parquet", "benchmark")
     schema = [(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()]
     rows = pyarrow.Table.from_pylist(results.rows, schema=pyarrow.schema(schema))
-    summary = results.as_json()
+    summary = results.to_json()
     written: list[tuple[Path, Callable[[Path], object]]] = [
         (folder / ROWS, lambda path: parquet.write_table(rows, path)),
         (folder / SUMMARY, lambda path: path.write_text(summary, encoding="utf-8")),
@@ -61,20 +62,20 @@ def write_results(results: Results, folder: Path, report: str | None = None) -> 
             replace_file(path, write)
     except OSError as error:
         raise ResultsFolderError(
-            f"'{path}' cannot be written: {error.strerror or error}. What is finished is kept; "
-            "make room, and go on with --resume"
+            f"'{path}' cannot be written: {error.strerror or error}. Finished blocks are "
+            "kept; make room and resume with --resume"
         ) from error
 
 
 def read_results(folder: Path) -> Results:
-    """The results in a folder, with rows and gallery where they are there.
+    """The results in a folder, with rows and gallery where they exist.
 
     Raises:
         ResultsFolderError: if there are none, or they cannot be read.
     """
     path = folder / SUMMARY
     if not path.is_file():
-        hint = "it holds an unfinished run, which --resume goes on with"
+        hint = "it holds an unfinished run, which --resume finishes"
         if not (folder / "unfinished").exists():
             hint = "a folder that `xai-adapters benchmark` wrote was expected"
         raise ResultsFolderError(f"there is no {SUMMARY} in '{folder}'; {hint}")
@@ -94,8 +95,11 @@ def read_results(folder: Path) -> Results:
             f"'{path}' is damaged, or not written by `xai-adapters benchmark`: "
             f"{type(error).__name__}: {error}"
         ) from error
-    results.rows = _read_rows(folder / ROWS)
+    results.rows = renamed(_read_rows(folder / ROWS)) if version < 3 else _read_rows(folder / ROWS)
     results.gallery = _read_gallery(folder / PICTURES)
+    if results.gallery is not None and version < 3:
+        results.gallery.maps = renamed(results.gallery.maps)
+        results.gallery.signed = renamed(results.gallery.signed)
     return results
 
 
@@ -108,7 +112,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = table.select(list(_COLUMNS)).to_pylist()
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise ResultsFolderError(
-            f"'{path}' is damaged: {error}; without it the means in {SUMMARY} can still be read"
+            f"'{path}' is damaged: {error}; remove it to read the means in {SUMMARY} alone"
         ) from error
     return rows
 
@@ -120,5 +124,5 @@ def _read_gallery(path: Path) -> Gallery | None:
         return Gallery.read(path)
     except (OSError, ValueError, KeyError) as error:
         raise ResultsFolderError(
-            f"'{path}' is damaged: {error}; remove it to do without pictures"
+            f"'{path}' is damaged: {error}; remove it to do without the gallery"
         ) from error

@@ -1,4 +1,4 @@
-"""Who is ahead by each metric, and by how much, as far as the rows tell."""
+"""The ranking of explainers by each metric, as far as the rows allow one."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 from xai_adapters.benchmark.results.results import REFERENCE_EXPLAINERS, Results
 from xai_adapters.benchmark.results.statistics import Array, difference, ranks
 
-Place = tuple[str, str]
+ExplainerAndMetric = tuple[str, str]
 
 
-def values_of_rows(rows: Iterable[Mapping[str, Any]]) -> dict[Place, Array]:
-    """Values by explainer and metric, (n,) in the order of the rows, NaN for those without one.
+def values_of_rows(rows: Iterable[Mapping[str, Any]]) -> dict[ExplainerAndMetric, Array]:
+    """Values (n,) by explainer and metric, in the order of the rows; NaN where there is none.
 
-    Curves are left out: each of their thresholds would be a metric of its own.
+    Curves are left out, because each of their thresholds would be a metric of its own.
     """
-    found: dict[Place, dict[int, float]] = defaultdict(dict)
+    by_row: dict[ExplainerAndMetric, dict[int, float]] = defaultdict(dict)
     for line in rows:
         if line["threshold"] is None:
-            found[line["explainer"], line["metric"]][line["row"]] = line["value"]
+            by_row[line["explainer"], line["metric"]][line["row"]] = line["value"]
     arrays = {}
-    for place, values in found.items():
-        arrays[place] = np.full(max(values) + 1, np.nan)
-        arrays[place][list(values)] = list(values.values())
+    for key, values in by_row.items():
+        arrays[key] = np.full(max(values) + 1, np.nan)
+        arrays[key][list(values)] = list(values.values())
     return arrays
 
 
-def settle_standings(results: Results) -> None:
-    """Give each measurement its rank, and its distance from the one with the best mean.
+def rank_explainers(results: Results) -> None:
+    """Set each measurement's rank and its difference from the explainer with the best mean.
 
-    The bound and the floor of a comparison are nobody to be ranked with.
+    Reference explainers are not ranked.
     """
     values = values_of_rows(results.rows)
     by_metric = defaultdict(list)
@@ -45,10 +45,10 @@ def settle_standings(results: Results) -> None:
         own = {each.explainer: values[each.explainer, metric] for each in measurements}
         if higher is None or len(own) < 2:
             continue
-        places = ranks(own, higher_is_better=higher)
+        ranking = ranks(own, higher_is_better=higher)
         leader = (max if higher else min)(measurements, key=lambda each: each.value)
         for each in measurements:
-            each.rank = places[each.explainer]
+            each.rank = ranking[each.explainer]
             if each is not leader:
                 gap = difference(own[each.explainer], own[leader.explainer])
                 each.behind = {"leader": leader.explainer, "mean": gap[0], "interval": gap[1:]}

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from xai_adapters.benchmark.results.upgrade import upgraded
 from xai_adapters.utils.tensor_file import read_tensors, write_tensors
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _MAP = "map/"
 _LEVELS = 255
@@ -24,12 +25,12 @@ REFERENCE_EXPLAINERS = ("greedy", "random")
 
 @dataclass
 class ExplainerRun:
-    """How one explainer fared: its settings, its seconds, and why there are no scores if so.
+    """One explainer in a run: its settings, its timings, and why it has no scores if it has none.
 
-    `n_rows` is how many rows it explained within the time limit, out of those asked for.
-    `costs` are further figures by name: rows asked of the model, latencies, and the like.
-    `matches_mask` tells whether `baseline` is the colour that the masking curve paints; None where
-    there is no baseline.
+    `settings` are those of its entry in the registry and its own, in plain values.
+    `n_rows` is the number of rows it explained within the time limit. `costs` are further figures
+    by name: queries of the model, latencies, memory. `matches_mask` says whether `baseline` is the
+    fill of masked pixels; None where there is no baseline.
     """
 
     name: str
@@ -46,7 +47,7 @@ class ExplainerRun:
 
     @property
     def seconds_per_row(self) -> float | None:
-        """Mean seconds to explain one row, fitting apart; None where no row was explained."""
+        """Mean seconds to explain a row, without fitting; None where no row was explained."""
         return self.explain_seconds / self.n_rows if self.n_rows else None
 
 
@@ -54,8 +55,8 @@ class ExplainerRun:
 class Measurement:
     """One metric of one explainer: mean over rows with standard error and 95 % interval.
 
-    `rank` is the best and the worst rank that the rows allow; `behind` the mean difference, over
-    the rows that both have, from the explainer with the best mean, with its 95 % interval.
+    `rank` holds the best and the worst rank that the rows allow, `behind` the mean difference from
+    the explainer with the best mean, over the rows that both have, with its 95 % interval.
     """
 
     explainer: str
@@ -71,7 +72,7 @@ class Measurement:
 
 @dataclass
 class Curve:
-    """A metric along a setting, with its 95 % band; the lists have one entry a threshold."""
+    """A metric at several thresholds, with its 95 % band; the lists have one entry each."""
 
     explainer: str
     metric: str
@@ -93,30 +94,30 @@ class Agreement:
 
 @dataclass
 class Examples:
-    """A few rows of a table with what each explainer made of them, as people read them.
+    """Some rows of a table and their counterfactuals, with values as text.
 
     Args:
         features: their names.
         titles: the class of each row.
         before: for each row the values of its features.
         after: for each explainer and row the values it proposes.
-        reached: for each explainer and row the class that the model gives those values.
+        target_classes: for each explainer and row the class that the model gives those values.
     """
 
     features: list[str]
     titles: list[str]
     before: list[list[str]]
     after: dict[str, list[list[str]]] = field(default_factory=dict)
-    reached: dict[str, list[str]] = field(default_factory=dict)
+    target_classes: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
 class Gallery:
-    """A few rows with what each explainer said of them, for people to look at.
+    """Some rows and the scores of each explainer, to look at.
 
     Args:
         rows: (m, channels, height, width) images in [0, 1], or (m, d) table rows.
-        titles: (m,) what the model says of each row.
+        titles: (m,) the predicted class of each row.
         maps: for each explainer, (m, height, width) or (m, d) scores; larger is more relevant.
         signed: for each explainer, whether the sign carries meaning (zero is neutral).
     """
@@ -127,7 +128,7 @@ class Gallery:
     signed: dict[str, bool] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write it to a file; of pictures whole steps of 1 / 255 are kept."""
+        """Write the gallery to a file; images are rounded to steps of 1 / 255."""
         maps = {_MAP + name: each for name, each in self.maps.items()}
         facts = {"titles": self.titles, "signed": self.signed}
         rows = (self.rows * _LEVELS).round().byte() if self.rows.ndim == 4 else self.rows
@@ -135,13 +136,13 @@ class Gallery:
 
     @classmethod
     def read(cls, path: Path) -> Gallery:
-        """What `write` wrote.
+        """Read a file that `write` wrote.
 
         Raises:
             OSError, ValueError, KeyError: for anything else.
         """
         tensors, facts = read_tensors(path)
-        # In the order of the run, which the file does not keep.
+        # The file does not keep the order of the run.
         maps = {name: tensors[_MAP + name] for name in facts["signed"]}
         rows = tensors["rows"]
         rows = rows.float() / _LEVELS if rows.dtype == torch.uint8 else rows
@@ -150,7 +151,7 @@ class Gallery:
 
 @dataclass
 class Results:
-    """Everything a report or a later comparison needs to know about a run."""
+    """All that a report or a later comparison needs to know about a run."""
 
     task: dict[str, Any]
     settings: dict[str, Any]
@@ -165,8 +166,8 @@ class Results:
     gallery: Gallery | None = None
     schema_version: int = SCHEMA_VERSION
 
-    def as_json(self) -> str:
-        """All but the rows and the gallery; numbers that are not finite become null."""
+    def to_json(self) -> str:
+        """All but rows and gallery; numbers that are not finite become null."""
         plain = asdict(replace(self, rows=[], gallery=None))
         del plain["rows"], plain["gallery"]
         for run, written in zip(self.explainers, plain["explainers"], strict=True):
@@ -175,12 +176,12 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str) -> Results:
-        """What `as_json` wrote, without rows and gallery; null becomes NaN.
+        """Results without rows and gallery, from the text of `to_json`; null becomes NaN.
 
         Raises:
             ValueError, TypeError, KeyError: for anything else.
         """
-        plain: dict[str, Any] = json.loads(text)
+        plain: dict[str, Any] = upgraded(json.loads(text))
         for run in plain["explainers"]:
             del run["seconds_per_row"]
         made: dict[str, Any] = {

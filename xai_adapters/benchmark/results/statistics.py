@@ -1,4 +1,4 @@
-"""Means over rows with their uncertainty, and which of them differ beyond noise."""
+"""Means over rows with their uncertainty, and tests of their differences."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Two means differ where chance would set them as far apart less often than this.
+# Level of the tests.
 SIGNIFICANCE = 0.05
-# What the order of additions does to a mean is no difference.
+# Relative differences below this are rounding.
 _ROUNDING = 1e-9
 
 
@@ -21,13 +21,13 @@ def bootstrap_interval(
 ) -> tuple[Array, Array]:
     """95 % percentile bootstrap interval of the mean over rows.
 
-    The same resamples serve every column, and every call with as many rows, so that curves and
-    explainers measured on the same rows are compared in pairs.
+    The same resamples are drawn for every column, and in every call with as many rows, so that
+    curves and explainers measured on the same rows are compared in pairs.
 
     Args:
-        values: (n, ...), one entry a row.
+        values: (n, ...), one entry per row.
         seed: of the resamples.
-        n_resamples: how many there are.
+        n_resamples: number of resamples.
 
     Returns:
         Lower and upper ends (...).
@@ -53,12 +53,11 @@ def standard_error(values: Array) -> float:
 
 
 def paired_p_value(differences: Array) -> float:
-    """How often chance would make the mean of differences (n,) at least as large.
+    """P-value of the mean of paired differences (n,), by a sign-flip test.
 
-    A test by flipping signs: if rows were as likely to differ one way as the other, the sum of
-    n differences d would have variance sum(d^2). The normal approximation is never taken below
-    2^(1 - m), the least that flipping the m signs there are can give, so that a handful of rows
-    proves nothing.
+    If rows were as likely to differ one way as the other, the sum of n differences d would have
+    variance sum(d^2). The normal approximation is bounded from below by 2^(1 - m), the smallest
+    p-value that flipping m nonzero signs can give, so that a handful of rows proves nothing.
 
     Example:
         >>> paired_p_value(np.array([1.0, 1.0, 1.0, 0.0, 0.0]))
@@ -75,7 +74,7 @@ def paired_p_value(differences: Array) -> float:
 
 
 def unpaired_p_value(difference: float, errors: Sequence[float]) -> float:
-    """The same for two means of different rows, with their standard errors; 1 if one is unknown."""
+    """P-value of the difference of two means with standard errors; 1 if an error is unknown."""
     spread = float(np.linalg.norm(errors))
     if not spread > 0:
         return 1.0
@@ -87,28 +86,28 @@ def _two_tails(z: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values for many questions asked at once, by Holm's method: few answers are false at all.
+    """Holm-Bonferroni adjusted p-values.
 
     Example:
         >>> [round(p, 6) for p in holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
     """
     adjusted, largest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - place)))
+    for position, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - position)))
         adjusted[index] = largest
     return adjusted
 
 
 def ranks(values: Mapping[str, Array], *, higher_is_better: bool) -> dict[str, tuple[int, int]]:
-    """The best and the worst rank that each may have, by a paired test of every two.
+    """The best and the worst rank of each, by paired tests of every two.
 
-    Those who cannot be told apart share ranks: 1 to 3 means that nobody is better beyond noise, and
-    that two are not worse beyond noise.
+    Those that do not differ significantly share ranks: 1 to 3 means that none is significantly
+    better, and two are not significantly worse.
 
     Args:
-        values: (n,) by name, NaN for a row that was not measured; rows are the same for all.
-        higher_is_better: which end is good.
+        values: (n,) by name, NaN for rows without a value; the rows are the same for all.
+        higher_is_better: direction of the metric.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(size=50)

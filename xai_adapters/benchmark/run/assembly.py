@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.results.ranking import settle_standings
+from xai_adapters.benchmark.results.ranking import rank_explainers
 from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.run.blocks import Block, BlockStore
@@ -34,6 +34,7 @@ def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) 
         own, found = zip(*finished, strict=True)
         ends = [lane.blocks[len(blocks) - 1].end for lane, blocks in finished]
         run.n_rows = min(ends)
+        run.settings |= found[0][0].settings
         each_seed = [_costs(blocks, store, lane) for blocks, lane in zip(found, own, strict=True)]
         costs = {
             cost: float(np.mean([of_seed[cost] for of_seed in each_seed]))
@@ -55,7 +56,7 @@ def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) 
                 values = joined.values[metric]
                 bench.record(results, name, metric, values, of_rows_alone=run.status != "ok")
     bench.finish(results, explained)
-    settle_standings(results)
+    rank_explainers(results)
 
 
 def _finished(lane: Lane, store: BlockStore) -> list[Block]:

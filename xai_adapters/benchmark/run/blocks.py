@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from torch import Tensor
@@ -58,12 +59,14 @@ class Block:
         values: (n,) or (n, thresholds) float64 by metric, NaN for what was not measured.
         facts: seconds and counts by name.
         latencies: seconds of each row that was asked about alone.
+        settings: the explainer's own, in plain values.
     """
 
     explanation: Tensor | None = None
     values: dict[str, Tensor] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
     latencies: dict[str, list[float]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class BlockStore:
@@ -88,7 +91,8 @@ class BlockStore:
         path = self._path(unit)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(path, tensors, {"facts": block.facts, "latencies": block.latencies})
+            told = {"facts": block.facts, "latencies": block.latencies, "settings": block.settings}
+            write_tensors(path, tensors, told)
         except OSError as error:
             raise ResultsFolderError(
                 f"{path} cannot be written: {error.strerror or error}. All blocks finished before "
@@ -101,7 +105,7 @@ class BlockStore:
             tensors, told = read_tensors(self._path(unit))
             explanation = tensors.pop(_EXPLANATION, None)
             values = {name.removeprefix(_VALUE): values for name, values in tensors.items()}
-            return Block(explanation, values, told["facts"], told["latencies"])
+            return Block(explanation, values, told["facts"], told["latencies"], told["settings"])
         except (OSError, ValueError, KeyError):
             return None
 

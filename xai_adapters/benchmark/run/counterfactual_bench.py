@@ -97,7 +97,7 @@ class CounterfactualBench(Bench):
             if len(changed) == n:
                 examples.after[name] = read_aloud(schema, changed)
                 labels = self.black_box.labels(changed).tolist()
-                examples.reached[name] = [names[label] for label in labels]
+                examples.target_classes[name] = [names[label] for label in labels]
         return examples
 
 

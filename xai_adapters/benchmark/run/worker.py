@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,6 +42,7 @@ class _Made:
     meter: Meter
     memory: PeakMemory
     facts: dict[str, float]
+    settings: dict[str, Any]
     others: dict[str, Any] = field(default_factory=dict)
 
     def held(self) -> dict[str, float]:
@@ -106,6 +108,7 @@ class Worker:
         made.held()  # what measuring held is not the explainer's
         block = self._alone(unit, made) if unit.alone else self._together(unit, made)
         block.facts = made.facts | block.facts
+        block.settings = made.settings
         self.store.save(unit, block)
         return block
 
@@ -134,7 +137,7 @@ class Worker:
         held = memory.taken()
         if held is not None:
             facts["peak_memory"] = held
-        return _Made(explainer, meter, memory, facts)
+        return _Made(explainer, meter, memory, facts, _settings(explainer))
 
     def _together(self, unit: Unit, made: _Made) -> Block:
         entry, ask = self.bench.entries[unit.explainer], self.bench.ask(made.explainer)
@@ -215,3 +218,12 @@ class Worker:
             # Hosts warn about what they do to a model; this one is a copy.
             warnings.simplefilter("ignore")
             yield
+
+
+def _settings(explainer: Any) -> dict[str, Any]:
+    """The settings that an explainer says it has, as JSON holds them."""
+    settings = getattr(explainer, "settings", None)
+    if not isinstance(settings, Mapping):
+        return {}
+    plain: dict[str, Any] = json.loads(json.dumps(dict(settings), default=repr))
+    return plain
