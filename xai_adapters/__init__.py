@@ -6,7 +6,7 @@ live in `xai_adapters.captum`, which imports Captum when it is imported itself.
 
 from xai_adapters.box.explainer import Box, InvariantBox
 from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
-from xai_adapters.fimap.explainer import Certainty, MinimalPerturbation, Perturbation
+from xai_adapters.fimap import Certainty, MinimalPerturbation, Perturbation
 from xai_adapters.model.black_box import BlackBox
 
 __version__ = "0.1.0"

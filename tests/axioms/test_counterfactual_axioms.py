@@ -26,7 +26,7 @@ from xai_adapters.axioms.answers.trial import UnusableAnswerError
 from xai_adapters.axioms.search.columns import as_table, placed, schema_of, violation
 from xai_adapters.axioms.search.engine import check_axiom
 from xai_adapters.errors import NotApplicableError
-from xai_adapters.fimap.explainer import MinimalPerturbation
+from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.model.black_box import BlackBox
 
 NAMES = [name for name, each in AXIOMS.items() if each.kind == "counterfactual"]

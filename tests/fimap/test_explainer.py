@@ -854,7 +854,7 @@ def test_a_poor_fit_warns_and_names_the_cure():
     with pytest.warns(FitWarning, match="surrogate gives .* raise epochs or surrogate_widths"):
         MinimalPerturbation(**SMALL, epochs=1).fit(X, labels=labels)
     settings = {**SMALL, "query_budget": 100, "penalty": 5.0, "epochs": 8}
-    with pytest.warns(FitWarning, match="flip the black box only: raise query_budget"):
+    with pytest.warns(FitWarning, match="rows flip the black box: raise query_budget"):
         MinimalPerturbation(**settings).fit(normal(300, 3), two_classes)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -905,6 +905,16 @@ def test_a_costly_column_is_left_alone():
     explainer.fit(normal(2000, 2), lambda X: X[:, 0] + X[:, 1] > 0)
     size = explainer.perturb(normal(200, 2, seed=1)).perturbation.abs().mean(dim=0)
     assert size[0] < 0.1 * size[1]
+
+
+def test_a_result_stays_what_it_was_when_its_explainer_is_fitted_again():
+    X, rows = normal(200, 2), normal(20, 2, seed=1)
+    explainer = MinimalPerturbation(**SMALL, epochs=3).fit(X, lambda X: X[:, 0] > 0)
+    read, unread = explainer.perturb(rows), explainer.perturb(rows)
+    before = [read.class_before, read.class_after, read.length]
+    explainer.fit(X, lambda X: X[:, 0] < 0)
+    after = [unread.class_before, unread.class_after, unread.length]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
 class LargestTensor(TorchDispatchMode):

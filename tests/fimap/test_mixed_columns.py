@@ -30,8 +30,8 @@ QUICK = {
 N_FITTED, N_ROWS = 40, 12
 MODES = {
     "as fitted": {},
-    "checked": {"check": True},
-    "all": {"check": True, "sparsify": True, "local_search": 5},
+    "checked": {"line_search": True},
+    "all": {"line_search": True, "sparsify": True, "local_search": 5},
 }
 
 

@@ -111,7 +111,7 @@ def test_the_shortened_point_lies_just_beyond_the_boundary(decision, percent, se
     share = LONGEST * torch.tensor(percent) / 100
     rule = DECISIONS[decision](original, proposal, share)
     search, recorder = search_of(rule, original, proposal)
-    search.go_along(torch.zeros_like(original))
+    search.line_search(torch.zeros_like(original))
     assert search.success.all()
     assert recorder.most() <= 1 + 2 + 9
     way = proposal - original
@@ -129,7 +129,7 @@ def test_a_boundary_half_way_or_further_is_hit_within_two_percent():
     proposal = original + normal(200, 3, 1)
     share = torch.linspace(0.5, 1, 200)
     search, _ = search_of(half_space(original, proposal, share), original, proposal)
-    search.go_along(torch.zeros_like(original))
+    search.line_search(torch.zeros_like(original))
     error = (search.best - original).norm(dim=1) / (share * (proposal - original).norm(dim=1)) - 1
     assert error.min() > -1e-4
     assert error.max() < 0.032
@@ -138,14 +138,14 @@ def test_a_boundary_half_way_or_further_is_hit_within_two_percent():
 
 def everything(search, seed=0):
     towards = 0.3 * torch.ones_like(search.original[:, : len(search.networks.mean)])
-    search.go_along(towards, shorten=seed % 3 > 0)
+    search.line_search(towards, shorten=seed % 3 > 0)
     search.sparsify()
     search.shorten(THIRDS)
-    search.search_nearby(6, seed, keep_zeros=seed % 2 == 0)
+    search.local_search(6, seed, keep_zeros=seed % 2 == 0)
 
 
 def once(search, seed=0):
-    search.ask_once()
+    search.confirm()
 
 
 def drawn_search(schema, seed, rule, norm=2):
@@ -197,7 +197,7 @@ def test_a_rows_result_does_not_depend_on_its_neighbours(schema, seed, chosen):
 def test_asking_once_asks_at_the_proposal_only():
     original, proposal = normal(N_ROWS, 2, 0), normal(N_ROWS, 2, 1)
     search, recorder = search_of(wild, original, proposal)
-    search.ask_once()
+    search.confirm()
     assert recorder.n_asked == dict.fromkeys(range(N_ROWS), 1)
     torch.testing.assert_close(search.best, proposal)
 
@@ -212,7 +212,7 @@ def test_rows_that_fall_short_are_lengthened_and_those_that_reach_are_not():
     search, recorder = search_of(
         lambda rows, points: points[:, 0] > limits[rows], original, proposal
     )
-    search.go_along(torch.zeros(6, 2), shorten=False)
+    search.line_search(torch.zeros(6, 2), shorten=False)
     assert search.success.tolist() == [True] * 5 + [False]
     torch.testing.assert_close(
         search.best[:, 0], torch.tensor([1.0, 1.0, 2.25, 2.25**2, 2.25**2, 1.0])
@@ -227,7 +227,7 @@ def test_where_the_own_direction_is_wrong_the_mean_direction_is_taken():
     search, recorder = search_of(
         lambda rows, points: points[:, 0] > original[rows, 0] + 2, original, wrong
     )
-    search.go_along(torch.tensor([[1.0, 0.1]]).repeat(N_ROWS, 1))
+    search.line_search(torch.tensor([[1.0, 0.1]]).repeat(N_ROWS, 1))
     assert search.success.all()
     moved = search.best - original
     assert (moved[:, 0] - 2 < 0.02 * 2.25).all()
@@ -242,7 +242,7 @@ def test_the_mean_direction_goes_with_the_proposed_categories():
     search, _ = search_of(
         lambda rows, points: (points[:, 0] > 0.9) & (points[:, 3] == 1), original, proposal, schema
     )
-    search.go_along(torch.tensor([[1.0]]), shorten=False)
+    search.line_search(torch.tensor([[1.0]]), shorten=False)
     assert search.success.all()
     assert search.best.tolist() == [[1.0, 0.0, 0.0, 1.0]]
 
@@ -253,7 +253,7 @@ def test_twelve_questions_are_the_most_where_categories_are_asked_about_alone():
     original = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     proposal = torch.tensor([[-1.0, 0.2, 0.1, 5.0]])
     search, recorder = search_of(lambda rows, points: points[:, 0] > 5, original, proposal, schema)
-    search.go_along(torch.tensor([[1.0]]))
+    search.line_search(torch.tensor([[1.0]]))
     assert search.success.all()
     assert recorder.most() == 12
 
@@ -263,7 +263,7 @@ def test_a_change_of_categories_alone_cannot_be_shortened():
     original = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
     proposal = torch.tensor([[0.0, 0.2, 0.1, 5.0], [1.0, 0.2, 0.1, 5.0]])
     search, recorder = search_of(lambda rows, points: points[:, 3] == 1, original, proposal, schema)
-    search.go_along(torch.zeros(2, 1))
+    search.line_search(torch.zeros(2, 1))
     assert search.success.all()
     # Of the second row the categories alone were asked about, and were enough.
     assert recorder.n_asked == {0: 1, 1: 2}
@@ -279,7 +279,7 @@ def test_categories_that_are_not_enough_alone_go_with_the_shortest_step():
     search, recorder = search_of(
         lambda rows, points: (points[:, 0] > 0.4) & (points[:, 3] == 1), original, proposal, schema
     )
-    search.go_along(torch.zeros(1, 1))
+    search.line_search(torch.zeros(1, 1))
     assert search.success.all()
     assert search.best.tolist() == [[26 / 64, 0.0, 0.0, 1.0]]
     assert recorder.n_asked == {0: 2 + 9}
@@ -292,10 +292,10 @@ def test_where_nothing_flips_the_proposal_stays():
     search, recorder = search_of(
         lambda rows, _: torch.zeros(len(rows), dtype=torch.bool), original, proposal, schema
     )
-    search.go_along(torch.ones(2, 1))
+    search.line_search(torch.ones(2, 1))
     search.sparsify()
     search.shorten(THIRDS)
-    search.search_nearby(10, 0, keep_zeros=False)
+    search.local_search(10, 0, keep_zeros=False)
     assert not search.success.any()
     assert torch.equal(search.best, schema.settle(original, proposal))
     # At the proposal, with its categories alone, at two longer steps, and three times in the mean
@@ -306,7 +306,7 @@ def test_where_nothing_flips_the_proposal_stays():
 @given(schemas(), SEEDS)
 def test_the_check_asks_at_most_twelve_times_a_row(schema, seed):
     search, recorder = drawn_search(schema, seed, wild)
-    search.go_along(0.3 * torch.ones(N_ROWS, len(schema.continuous)))
+    search.line_search(0.3 * torch.ones(N_ROWS, len(schema.continuous)))
     assert recorder.most() <= 12
 
 
@@ -363,7 +363,7 @@ def owners(schema):
 )
 def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed, needed, small):
     search, recorder, schema = monotone_search(n_numbers, group_sizes, seed, needed, small)
-    search.ask_once()
+    search.confirm()
     assert search.success.all()
     before = search.best.clone()
     recorder.forget()
@@ -390,7 +390,7 @@ def test_each_feature_that_stays_changed_was_needed(n_numbers, group_sizes, seed
 )
 def test_the_check_and_putting_back_ask_nothing_twice(n_numbers, group_sizes, seed, needed):
     search, recorder, _ = monotone_search(n_numbers, group_sizes, seed, needed)
-    search.go_along(torch.zeros(N_ROWS, n_numbers), shorten=False)
+    search.line_search(torch.zeros(N_ROWS, n_numbers), shorten=False)
     search.sparsify()
     assert sum(recorder.n_asked.values()) == len(recorder.said)
 
@@ -399,7 +399,7 @@ def test_the_check_and_putting_back_ask_nothing_twice(n_numbers, group_sizes, se
 def test_putting_back_asks_at_most_twice_a_feature(n_numbers):
     # All changes are needed, so that every block is asked about.
     search, recorder, _ = monotone_search(n_numbers, [], 0, needed=1.0)
-    search.ask_once()
+    search.confirm()
     recorder.forget()
     search.sparsify()
     assert n_numbers <= recorder.most() <= 2 * n_numbers
@@ -407,7 +407,7 @@ def test_putting_back_asks_at_most_twice_a_feature(n_numbers):
 
 def test_the_only_change_is_needed_and_not_asked_about():
     search, recorder, _ = monotone_search(1, [], 0, needed=1.0)
-    search.ask_once()
+    search.confirm()
     recorder.forget()
     before = search.best.clone()
     search.sparsify()
@@ -421,7 +421,7 @@ def test_few_needed_changes_among_many_are_found_with_few_questions():
     search, recorder = search_of(
         lambda rows, points: points[:, 7] + points[:, 100] > 2, original, proposal
     )
-    search.ask_once()
+    search.confirm()
     recorder.forget()
     search.sparsify()
     assert (search.best != 0).nonzero().tolist() == [[r, c] for r in range(3) for c in (7, 100)]
@@ -449,11 +449,11 @@ def island_search(n_columns=2, **settings):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_nearer_island_is_found(seed):
     search, recorder, centres = island_search()
-    search.go_along(torch.zeros(4, 2))
+    search.line_search(torch.zeros(4, 2))
     search.shorten(THIRDS)
     assert (search.best[:, 0] > 2.9).all()
     recorder.forget()
-    search.search_nearby(100, seed, keep_zeros=False)
+    search.local_search(100, seed, keep_zeros=False)
     assert recorder.most() <= 100
     assert search.success.all()
     assert ((search.best - centres).norm(dim=1) < 0.6).all()
@@ -463,21 +463,21 @@ def test_a_nearer_island_is_found(seed):
 
 def test_unchanged_columns_stay_unchanged_if_they_are_to():
     search, _, _ = island_search(n_columns=3)
-    search.go_along(torch.zeros(4, 3))
-    search.search_nearby(60, 0, keep_zeros=True)
+    search.line_search(torch.zeros(4, 3))
+    search.local_search(60, 0, keep_zeros=True)
     assert not search.best[:, 1:].any()
     assert (search.best[:, 0] < 3).all()
-    search.search_nearby(300, 1, keep_zeros=False)
+    search.local_search(300, 1, keep_zeros=False)
     assert search.best[:, 1:].any()
 
 
 @given(schemas(), SEEDS, st.integers(0, 12), st.booleans(), st.sampled_from([1, 2]))
 def test_searching_nearby_never_lengthens(schema, seed, n_questions, keep_zeros, norm):
     search, recorder = drawn_search(schema, seed, wild, norm)
-    search.ask_once()
+    search.confirm()
     before, success = search.best.clone(), search.success.clone()
     recorder.forget()
-    search.search_nearby(n_questions, seed, keep_zeros)
+    search.local_search(n_questions, seed, keep_zeros)
     assert recorder.most() <= n_questions
     assert torch.equal(search.success, success)
     assert torch.equal(search.best[~success], before[~success])
@@ -503,8 +503,8 @@ def test_the_search_knows_the_units_and_costs_of_the_columns():
         schema,
         spread=spread,
     )
-    search.go_along(torch.zeros(5, 2))
-    search.search_nearby(400, 0, keep_zeros=False)
+    search.line_search(torch.zeros(5, 2))
+    search.local_search(400, 0, keep_zeros=False)
     # What one unit costs: 0.1 and 0.1, so both move alike.
     assert ((search.best - 0.5).abs() < 0.15).all()
     assert math.isclose(

@@ -13,11 +13,15 @@ from torch.nn.functional import one_hot
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
-from xai_adapters.fimap.fitted import FittedNetworks, units
+from xai_adapters.features.standardization import standardization
+from xai_adapters.fimap.descent import descend
+from xai_adapters.fimap.fitted import FittedNetworks
 from xai_adapters.fimap.gumbel import OWN_CATEGORY, PartialGumbel
 from xai_adapters.fimap.networks import Perturber, Surrogate
+from xai_adapters.fimap.objective import Objective
+from xai_adapters.fimap.pool import Pool, take_from_both
 from xai_adapters.fimap.settings import FittingSettings
-from xai_adapters.fimap.training import Pool, TwoStageFit
+from xai_adapters.fimap.training import TwoStageFit
 
 SEEDS = st.integers(0, 2**31)
 CPU = torch.device("cpu")
@@ -45,7 +49,7 @@ def a_fit(schema, rows, labels, n_classes=2, validation=None, seed=0, **settings
     """A fit that has not begun, of rows whose classes are known."""
     settings = FittingSettings(**{**TINY, **settings})
     generator = Generator().manual_seed(seed)
-    mean, spread = units(schema.encode(rows)[:, : len(schema.continuous)], shared=False)
+    mean, spread = standardization(schema.encode(rows)[:, : len(schema.continuous)], shared=False)
     drawn = (settings.dropout, generator, CPU)
     networks = FittedNetworks(
         schema,
@@ -67,21 +71,12 @@ def numbered_fit(n_rows=60, seed=0, **settings):
     return a_fit(NUMBERED, rows, (rows[:, 1] > 0).long(), seed=seed, **settings)
 
 
+def objective_of(fit):
+    return Objective(fit.networks, fit.settings, fit.generator)
+
+
 def labels_of(pool):
     return pool.answers.argmax(dim=1)
-
-
-@given(st.integers(1, 5), st.booleans(), SEEDS)
-def test_units_are_mean_and_spread_of_the_chosen_columns(n_chosen, shared, seed):
-    # More rows than are worked on at once.
-    rows = torch.randn(5000, 5, generator=Generator().manual_seed(seed)) * 7 + 3
-    columns = torch.randperm(5, generator=Generator().manual_seed(seed))[:n_chosen].tolist()
-    mean, spread = units(rows, shared, columns)
-    numbers = rows[:, columns].double()
-    variance = numbers.var(dim=0, correction=0)
-    wanted = (variance.mean() if shared else variance).sqrt().expand(n_chosen)
-    torch.testing.assert_close(mean.double(), numbers.mean(dim=0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(spread.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
 def weights_of(fit):
@@ -184,21 +179,21 @@ def test_a_batchs_target_is_never_the_own_class_and_every_other():
     rows = numbered_rows(600)
     labels = torch.arange(600) % 3
     fit = a_fit(NUMBERED, rows, labels, n_classes=3)
-    target = fit._another_class(labels)
+    target = objective_of(fit).another_class(labels)
     counts = torch.zeros(3, 3).index_put_((labels, target), torch.ones(600), accumulate=True)
     assert not counts.diagonal().any()
     assert (counts + torch.eye(3) * 100 > 60).all()
 
 
 def test_noise_moves_numbers_and_leaves_groups_alone():
-    fit = numbered_fit(2000)
+    fit = numbered_fit(2000, noise=0.5)
     rows = fit.networks.standardised(fit.pool.rows)
-    noisy = fit._with_noise(rows, 0.5)
+    noisy = objective_of(fit).with_noise(rows)
     assert torch.equal(noisy[:, 3:], rows[:, 3:])
     difference = (noisy - rows)[:, :3]
     assert difference.mean(dim=0).abs().max() < 5 * 0.5 / 2000**0.5
     assert (difference.std(dim=0) - 0.5).abs().max() < 0.05
-    assert torch.equal(fit._with_noise(rows, 0.0), rows)
+    assert torch.equal(objective_of(numbered_fit(20)).with_noise(rows), rows)
 
 
 # Rounds of questions.
@@ -247,7 +242,7 @@ def test_the_budget_is_spent_exactly_and_evenly(budget, rounds):
     assert len(sizes) == min(rounds, budget - budget // 5)
     assert not sizes or max(sizes) - min(sizes) <= 1
     assert fit.history["rounds"].get("questions", []) == sizes
-    assert len(fit.asked) == sum(sizes)
+    assert len(fit.queried) == sum(sizes)
     assert (fit.validity is None) is (budget < 5)
 
 
@@ -291,16 +286,21 @@ def test_questions_lie_on_the_way_of_the_rows_and_inside_the_schema(budget):
         assert 0 < jobs.sum() < len(everything)
 
 
-def test_answers_are_kept_apart_from_the_rows_that_are_perturbed():
+def test_answers_are_kept_apart_from_the_rows_that_are_perturbed(monkeypatch):
     fit = numbered_fit(30, epochs=1)
     first, seen = fit.pool.rows.clone(), []
-    step = fit._relaxed
-    fit._relaxed = lambda encoded, *rest: seen.append(encoded) or step(encoded, *rest)
+    perturb = Objective.perturbed
+
+    def remembered(self, rows, *rest):
+        seen.append(rows)
+        return perturb(self, rows, *rest)
+
+    monkeypatch.setattr(Objective, "perturbed", remembered)
     recorder = Recorder(fit, lambda asked: 1 - by_income(asked))
     fit.run(recorder, 40)
     asked = torch.cat(asked_in_rounds(recorder))
-    assert torch.equal(fit.asked.rows, asked)
-    assert torch.equal(fit.asked.answers, 1 - by_income(asked))
+    assert torch.equal(fit.queried.rows, asked)
+    assert torch.equal(fit.queried.answers, 1 - by_income(asked))
     assert torch.equal(fit.pool.rows, first)
     perturbed = torch.cat(seen)
     assert torch.equal(perturbed, first[perturbed[:, 0].long()])
@@ -325,9 +325,9 @@ def test_a_class_never_seen_in_fit_is_dropped():
     (asked,) = asked_in_rounds(recorder)
     known = asked[:, 0] % 3 < 2
     assert 0 < known.sum() < len(asked)
-    assert torch.equal(fit.asked.rows, asked[known])
-    assert torch.equal(labels_of(fit.asked), (asked[known, 0] % 3).long())
-    assert fit.asked.answers.shape[1] == 2
+    assert torch.equal(fit.queried.rows, asked[known])
+    assert torch.equal(labels_of(fit.queried), (asked[known, 0] % 3).long())
+    assert fit.queried.answers.shape[1] == 2
 
 
 @pytest.mark.parametrize(
@@ -413,9 +413,9 @@ def test_a_split_parts_the_rows(n_rows, fraction, seed):
 def test_what_is_known_are_the_rows_and_then_those_asked(n_rows, n_asked, seed):
     fit = numbered_fit(n_rows, seed=seed)
     rows = NUMBERED.encode(numbered_rows(n_asked, seed + 1))
-    fit.asked.add(rows, by_income(rows))
+    fit.queried.add(rows, by_income(rows))
     order = torch.randperm(n_rows + n_asked, generator=Generator().manual_seed(seed))
-    found = fit._known(order)
+    found = take_from_both(fit.pool, fit.queried, order)
     wanted = torch.cat((fit.pool.rows, rows)), torch.cat((fit.pool.answers, by_income(rows)))
     for one, other in zip(found, wanted, strict=True):
         assert torch.equal(one, other[order])
@@ -437,18 +437,29 @@ def test_early_stopping_goes_back_to_the_best_weights(losses, n_epochs, best):
     )
     network, seen = fit.networks.surrogate, []
 
-    def step(batch):
+    def step(batch, moment):
         loss = sum(p.square().sum() for p in network.parameters())
         return loss, {}
 
-    def validation_loss(rows, answers):
+    def validation_loss(rows, answers, moment):
         assert not network.training
         seen.append([p.clone() for p in network.parameters()])
         return torch.tensor(float(losses[len(seen) - 1]))
 
-    fit._descend("surrogate", network, 60, 7, step, validation_loss)
+    history = descend(
+        network,
+        60,
+        7,
+        step,
+        validation_loss,
+        title="surrogate",
+        settings=fit.settings,
+        learning_rate=fit.settings.learning_rate,
+        validation=fit.validation,
+        generator=fit.generator,
+    )
     assert len(seen) == n_epochs
-    assert fit.history["surrogate"]["validation_loss"] == losses[:n_epochs]
+    assert [epoch["validation_loss"] for epoch in history] == losses[:n_epochs]
     for found, wanted in zip(network.parameters(), seen[best - 1], strict=True):
         assert torch.equal(found, wanted)
     assert not torch.equal(seen[0][0], seen[1][0])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xai_adapters import BlackBox, MinimalPerturbation
@@ -100,6 +101,44 @@ def test_arrays_and_facts_come_back(tmp_path_factory, facts, shapes):
     assert read == facts
     assert arrays.keys() == tensors.keys()
     assert all(torch.equal(arrays[name], tensors[name]) for name in tensors)
+
+
+# What earlier versions saved.
+
+REMOVED = {"loss": "cross_entropy", "margin": 1.0, "flip_rate": None, "straight_through": True}
+
+
+def as_format_1(saved: Path, **settings: object) -> None:
+    """Turn a saved explainer into what format 1 wrote."""
+    with safe_open(saved, framework="pt") as file:
+        header = json.loads(file.metadata()["xai_adapters"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts = header["facts"]
+    facts["reading"] = facts.pop("output_type")
+    facts["settings"] |= REMOVED | settings
+    header = json.dumps({"kind": header["kind"], "version": 1, "facts": facts})
+    save_file(tensors, saved, metadata={"xai_adapters": header})
+
+
+def test_files_of_format_1_load(fitted, saved: Path):
+    as_format_1(saved)
+    loaded = MinimalPerturbation.load(saved)
+    assert loaded.settings == fitted.settings
+    assert loaded.history == fitted.history
+    one, other = fitted.perturb(ROWS), loaded.perturb(ROWS)
+    assert torch.equal(one.perturbation, other.perturbation)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"loss": "margin"}, {"margin": 2.0}, {"flip_rate": 0.9}, {"straight_through": False}],
+    ids=repr,
+)
+def test_an_option_that_no_longer_exists_is_named(setting, saved: Path):
+    as_format_1(saved, **setting)
+    ((name, value),) = setting.items()
+    with pytest.raises(SavedExplainerError, match=f"saved with {name}={value!r}.*fit and save"):
+        MinimalPerturbation.load(saved)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.999])

@@ -33,7 +33,7 @@ from xai_adapters.errors import (
 )
 from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.fimap.explainer import MinimalPerturbation
+from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.semifactual.explainer import SemifactualBox
 from xai_adapters.utils.persistence import (
     explainer_bytes,

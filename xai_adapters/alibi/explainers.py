@@ -23,7 +23,7 @@ from xai_adapters.alibi.convention import Explanation, one_predictor
 from xai_adapters.errors import NotFittedError
 from xai_adapters.features.array_black_box import ArrayBlackBox, like_rows
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.fimap.explainer import MinimalPerturbation
+from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.semifactual.explainer import SemifactualBox
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from xai_adapters.box.explainer import InvariantBox
 from xai_adapters.errors import InvalidInputError, NotFittedError, require
 from xai_adapters.features.groups import FeatureGroups
+from xai_adapters.fimap import Certainty, MinimalPerturbation
 from xai_adapters.fimap.attributions import targeted_attributions
-from xai_adapters.fimap.explainer import Certainty, MinimalPerturbation
 from xai_adapters.model.black_box import BlackBox
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.features.kinds import Continuous, Feature
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.fimap.fitted import units
+from xai_adapters.features.standardization import standardization
 from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import FunctionGenerator, Subject
 
@@ -77,7 +77,7 @@ class EncodedSubject:
     @cached_property
     def unit(self) -> Tensor:
         """(c,) standard deviation of each number over the background; 1 where it is constant."""
-        return units(self.background[:, : self.n_numbers], shared=False)[1]
+        return standardization(self.background[:, : self.n_numbers], shared=False)[1]
 
     @cached_property
     def scale(self) -> Tensor:

@@ -13,7 +13,7 @@ from xai_adapters.box.explainer import Box, InvariantBox
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.explainers.patches import patches
 from xai_adapters.features.array_black_box import ArrayBlackBox
-from xai_adapters.fimap.explainer import MinimalPerturbation, Perturbation
+from xai_adapters.fimap import MinimalPerturbation, Perturbation
 from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry import (
     CounterfactualGenerator,

@@ -1,4 +1,4 @@
-"""FIMAP's perturbations as attributions towards a class."""
+"""FIMAP's perturbations as attributions for a class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xai_adapters.fimap.explainer import MinimalPerturbation
 def targeted_attributions(
     explainer: MinimalPerturbation, rows: Tensor, original_class: Tensor, target: Tensor
 ) -> Tensor:
-    """Return attributions (n, d) that point towards a class, in the features' units.
+    """Return attributions (n, d) in the direction of a class, in the features' units.
 
     For another class it is the smallest perturbation that reaches it; for the row's own class it
     is minus the smallest one that leaves it, as in the paper.
@@ -25,14 +25,14 @@ def targeted_attributions(
     Example:
         >>> X = torch.randn(300, 1, generator=torch.Generator().manual_seed(0))
         >>> explainer = MinimalPerturbation(epochs=3).fit(X, lambda X: X[:, 0] > 0)
-        >>> one = torch.tensor([1])
-        >>> bool(targeted_attributions(explainer, torch.ones(1, 1), original_class=one, target=one)
-        > 0) True
+        >>> row, one = torch.ones(1, 1), torch.tensor([1])
+        >>> bool(targeted_attributions(explainer, row, original_class=one, target=one) > 0)
+        True
     """
     attributions = torch.empty_like(rows)
     leaving = original_class == target
-    for some, reached, sign in ((leaving, None, -1), (~leaving, target[~leaving], 1)):
+    for some, goal, sign in ((leaving, None, -1), (~leaving, target[~leaving], 1)):
         if some.any():
-            found = explainer.perturb(rows[some], reached, original_class=original_class[some])
-            attributions[some] = sign * found.perturbation
+            result = explainer.perturb(rows[some], goal, original_class=original_class[some])
+            attributions[some] = sign * result.perturbation
     return attributions

@@ -1,4 +1,4 @@
-"""FIMAP's two networks after fitting, and the units in which they see rows."""
+"""FIMAP's two networks, and the standardization in which they see rows."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _LARGE_BLOCK = 65_536
 
 @dataclass(frozen=True)
 class FittedNetworks:
-    """Surrogate s and perturber g, and all that is needed to ask them about encoded rows.
+    """Surrogate s and perturber g, and all that is needed to apply them to encoded rows.
 
     Args:
         schema: what the columns are, and how each may change.
         surrogate: stands for the black box.
-        perturber: perturbs rows towards a class.
+        perturber: perturbs rows so that they reach a class.
         mean: (c,) what is subtracted from a row's continuous columns.
         spread: (c,) what they are then divided by.
         norm: 1 or 2, the norm in which continuous changes are measured.
         classes: the labels that the black box numbered, where it returns labels.
-        output_type: what the black box's numbers were taken for.
+        output_type: how the black box's numbers were read.
         mean_change: (K, c) the mean change of rows that go to each class; empty while fitting.
         lengths: (m,) how far m fitted rows are from another class of the surrogate, sorted.
     """
@@ -97,13 +97,13 @@ class FittedNetworks:
     def from_saved(
         cls,
         tensors: dict[str, Tensor],
-        facts: dict[str, Any],
+        values: dict[str, Any],
         surrogate_widths: Sequence[int],
         perturber_widths: Sequence[int],
     ) -> FittedNetworks:
-        """The networks with these `tensors` and `facts`."""
-        schema = FeatureSchema.from_dict(facts["schema"])
-        mean, n_classes = tensors["mean"], facts["n_classes"]
+        """The networks that `tensors` and `to_dict` describe."""
+        schema = FeatureSchema.from_dict(values["schema"])
+        mean, n_classes = tensors["mean"], values["n_classes"]
         drawn = (0.0, Generator(mean.device), mean.device)
         surrogate = Surrogate(schema.n_encoded, n_classes, surrogate_widths, *drawn)
         perturber = Perturber(schema.n_encoded, n_classes, perturber_widths, *drawn)
@@ -116,7 +116,7 @@ class FittedNetworks:
             weights = {key: tensors[f"{name}.{key}"] for key in network.state_dict()}
             network.load_state_dict(weights)
         own: dict[str, Any] = {name: tensors[name] for name in _OWN_TENSORS}
-        rest: dict[str, Any] = {name: facts[name] for name in ("norm", "classes", "output_type")}
+        rest: dict[str, Any] = {name: values[name] for name in ("norm", "classes", "output_type")}
         return cls(schema, surrogate, perturber, **own, **rest)
 
     def with_mean_change(self, rows: Tensor, labels: Tensor) -> FittedNetworks:
@@ -126,13 +126,13 @@ class FittedNetworks:
         for target in range(n_classes):
             some = rows[labels != target]
             if len(some):
-                reached = torch.full_like(labels[: len(some)], target)
-                change = self.perturbed(some, reached) - some
+                classes = torch.full_like(labels[: len(some)], target)
+                change = self.perturbed(some, classes) - some
                 mean_change[target] = change[:, :c].mean(dim=0).to(mean_change)
         return replace(self, mean_change=mean_change)
 
     def encoded(self, rows: Tensor) -> Tensor:
-        """The user's rows (n, d) encoded (n, e), in at least the precision of the units."""
+        """The user's rows (n, d) encoded (n, e), in at least the precision of the mean."""
         return self.schema.encode(rows).to(torch.promote_types(rows.dtype, self.mean.dtype))
 
     def standardised(self, encoded: Tensor) -> Tensor:
@@ -149,13 +149,22 @@ class FittedNetworks:
                 ]
             )
 
+    def predict(self, rows: Tensor) -> Tensor:
+        """Class (n,) that the surrogate gives the user's rows (n, d)."""
+        return self.surrogate_class(self.encoded(rows))
+
+    def class_probabilities(self, encoded: Tensor) -> Tensor:
+        """Class probabilities (n, K) of the surrogate for encoded rows (n, e); differentiable."""
+        probabilities: Tensor = self.surrogate(self.standardised(encoded)).softmax(dim=1)
+        return probabilities
+
     def proposal(self, encoded: Tensor, target: Tensor) -> Tensor:
         """What the perturber proposes for encoded rows, to be settled by the schema: (n, e)."""
         outputs = self.perturber(self.standardised(encoded), target).to(encoded.dtype)
         return self.layer.proposal(encoded, outputs * self._spread)
 
     def perturbed(self, encoded: Tensor, target: Tensor) -> Tensor:
-        """Encoded rows (n, e) perturbed towards classes (n,), every constraint kept."""
+        """Encoded rows (n, e) perturbed to reach classes (n,); they keep every constraint."""
         return self.schema.settle(encoded, self.proposal(encoded, target))
 
     def length(self, before: Tensor, after: Tensor) -> Tensor:
@@ -177,19 +186,19 @@ class FittedNetworks:
             return 1 - original_class
         return torch.cat(
             [
-                self._nearest_other_of(some, some_origins)
-                for some, some_origins in zip(
+                self._nearest_other_of_block(some, classes)
+                for some, classes in zip(
                     encoded.split(_BLOCK), original_class.split(_BLOCK), strict=True
                 )
             ]
         )
 
-    def _nearest_other_of(self, rows: Tensor, original_class: Tensor) -> Tensor:
+    def _nearest_other_of_block(self, rows: Tensor, original_class: Tensor) -> Tensor:
         n_classes = self.perturber.n_classes
         tried = rows.repeat_interleave(n_classes, dim=0)
         target = torch.arange(n_classes, device=rows.device).repeat(len(rows))
         perturbed = self.perturbed(tried, target)
-        probabilities = self.surrogate(self.standardised(perturbed)).softmax(dim=1)
+        probabilities = self.class_probabilities(perturbed)
         left = original_class.repeat_interleave(n_classes)
         cost = torch.where(
             probabilities.argmax(dim=1) != left,
@@ -199,32 +208,3 @@ class FittedNetworks:
             _NO_FLIP * (1 + probabilities.gather(1, left[:, None])[:, 0]),
         )
         return cost.masked_fill(target == left, torch.inf).view(-1, n_classes).argmin(dim=1)
-
-
-def units(
-    rows: Tensor, shared: bool, columns: Sequence[int] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Mean and spread (c,) by which columns of rows (n, d) are standardised, in at least float32.
-
-    Args:
-        rows: (n, d) numbers; they are not copied as a whole.
-        shared: whether all columns get the same spread.
-        columns: (c,) numbers of the columns; None for all.
-    """
-    chosen = slice(None) if columns is None else list(columns)
-    dtype = torch.promote_types(rows.dtype, torch.float32)
-    mean = rows.mean(dim=0, dtype=dtype)[chosen]
-    # Taken from the values themselves: rounding gives a constant column a tiny variance.
-    extent = rows.amax(dim=0).to(dtype)[chosen] - rows.amin(dim=0).to(dtype)[chosen]
-    if shared and len(mean):
-        extent = extent.amax().expand_as(extent)
-    varies = extent > 0
-    # In units of the extent, as squares of very small and very large numbers are not finite.
-    divisor, squares = torch.where(varies, extent, 1.0), torch.zeros_like(mean)
-    for some in rows.split(_BLOCK):
-        squares += ((some[:, chosen] - mean) / divisor).square().sum(dim=0)
-    variance = squares / len(rows)
-    if shared and len(mean):
-        variance = variance.mean().expand_as(variance)
-    # A constant column has no spread; its own unit is as good as any.
-    return mean, torch.where(varies, extent * variance.sqrt(), 1.0)

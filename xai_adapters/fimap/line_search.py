@@ -11,8 +11,9 @@ from torch import Tensor
 
 from xai_adapters.features.schema import FeatureSchema
 
-# What an interval is divided by, one entry a call. Halves and quarters leave a 64th of it, and ask
-# about six rows in six calls or nine in three. Thirds leave an 18th for five rows in three calls.
+# Into how many parts an interval is divided, one entry a call of the black box. Halves and
+# quarters leave a 64th of it, with six queries in six calls or nine in three; thirds leave an
+# 18th, with five queries in three calls.
 HALVES = (2,) * 6
 QUARTERS = (4,) * 3
 THIRDS = (3, 3, 2)
@@ -31,23 +32,23 @@ def shortest_step(
 ) -> tuple[Tensor, Tensor]:
     """For each row the shortest step along its direction that changes the decision.
 
-    Every row is asked at step 1. Where that does not change the decision, longer steps are asked
+    Every row is queried at step 1. Where that does not change the decision, longer steps are tried
     until one does; then the interval between a step that does not and one that does is divided,
     and of the parts the first at whose end the decision has changed is divided again. A step that
-    is returned as changing the decision has been asked. All rows are asked together, and no row's
-    steps depend on another's.
+    is returned as changing the decision has been queried. All rows are queried together, and no
+    row's steps depend on another's.
 
     Args:
-        changes: tells for rows (a,) and steps (a,) whether the decision has changed there (a,).
-        n_rows: how many rows there are.
+        changes: says for rows (a,) and steps (a,) whether the decision has changed there (a,).
+        n_rows: number of rows.
         device: of the tensors.
         divisions: into how many parts intervals are divided, one after the other; k parts take
-            k - 1 questions, asked in one call.
-        n_growths: questions to lengthen a step.
+            k - 1 queries, made in one call.
+        n_growths: queries to lengthen a step.
         growth: factor by which a step is lengthened.
         known: whether step 1 is known to change every row's decision, or known not to; None to
-            ask.
-        whole: (n,) rows of which a shorter step is the same as the whole one: they are not asked.
+            query it.
+        whole: (n,) rows of which a shorter step is the same as the whole one: they are not divided.
 
     Returns:
         (n,) steps, 1 where no step changed the decision, and (n,) whether it changed.
@@ -111,11 +112,11 @@ def shortest_flip(
         schema: of the rows.
         before: (a, e) encoded rows.
         end: (a, e) where they go, with settled categories; their numbers need not be.
-        flips: tells for positions (b,) among them and points (b, e) whether the decision is the
-            wanted one there (b,).
+        flips: says for positions (b,) of rows and points (b, e) whether the decision there is the
+            wanted one (b,).
         known: whether every `end` is known to flip, or known not to. Where it is known to, a row is
-            among those found only if a shorter step flips too: the others stay exactly where they
-            were asked about.
+            returned only if a shorter step flips too: the others stay exactly at the end that was
+            queried.
         **settings: of `shortest_step`.
 
     Returns:

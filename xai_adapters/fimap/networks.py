@@ -84,7 +84,7 @@ class _Network(nn.Module):
     def _through_layers(self, values: Tensor) -> Tensor:
         masks: Sequence[Tensor | None] = [None] * len(self.widths)
         if self.training and self.dropout:
-            # All layers' at once: each draw has a price of its own.
+            # For all layers at once: each draw has a price of its own.
             masks = self.dropout.mask(len(values), sum(self.widths)).split(self.widths, dim=1)
         for affine, mask in zip(self._affine, masks, strict=False):
             values = linear(values, *affine).relu_()
@@ -122,10 +122,10 @@ class Surrogate(_Network):
 
 
 class Perturber(_Network):
-    """The network g that gives a row's perturbation towards a class (FIMAP, equation 3).
+    """The network g that gives the perturbation with which a row reaches a class (equation 3).
 
-    The paper's g sees the row alone, as its two classes leave only one to reach. With K classes it
-    must be told, so the target enters beside the row as a one-hot vector. Its outputs are what
+    The paper's g sees only the row, as with two classes there is only one to reach. With K classes
+    it needs the target too, which enters beside the row as a one-hot vector. Its outputs are what
     `PartialGumbel` takes: changes of numbers, log-probabilities of categories.
 
     Args: as for `Surrogate`.
@@ -142,9 +142,9 @@ class Perturber(_Network):
     ) -> None:
         super().__init__(n_columns + n_classes, widths, n_columns, dropout, generator, device)
         self.n_classes = n_classes
-        self._told = torch.eye(n_classes, device=device)
+        self._one_hot = torch.eye(n_classes, device=device)
 
     def forward(self, rows: Tensor, target: Tensor) -> Tensor:
         """Outputs (n, e) for standardised rows (n, e) that are to reach classes `target` (n,)."""
-        told = self._told.index_select(0, target)
-        return self._through_layers(torch.cat((rows, told), dim=1))
+        one_hot = self._one_hot.index_select(0, target)
+        return self._through_layers(torch.cat((rows, one_hot), dim=1))

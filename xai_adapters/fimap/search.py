@@ -1,4 +1,4 @@
-"""Asking the black box for the nearest flip: along a perturbation, and around it."""
+"""Searching for the nearest flip of the black box: along a perturbation, and around it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.fimap.fitted import FittedNetworks
-from xai_adapters.fimap.line_search import HALVES, QUARTERS, shortest_flip, with_categories
+from xai_adapters.fimap.line_search import HALVES, QUARTERS, THIRDS, shortest_flip, with_categories
 
 # The local search draws directions ever nearer to the best so far, and then begins anew.
 _ANGLES = (2.0, 1.0, 0.5, 0.25, 0.125)
-# Every so many questions one is drawn from the whole ball: the nearest flip may lie elsewhere.
+# One query in so many is drawn from the whole ball: the nearest flip may lie elsewhere.
 _EVERYWHERE = 2
 _LARGEST_BLOCK = 64
-# So many features are put back one by one: blocks of them are seldom free to go together.
+# Up to so many features are undone one by one: blocks of them can seldom go together.
 _FEW_FEATURES = 8
 
 
 @dataclass
 class CounterfactualSearch:
-    """Encoded rows, where they might go, and how far they have come.
+    """The nearest points found so far at which the black box decides as wanted.
 
-    All rows are asked about together and no row's way depends on another's. A row that is said to
-    have flipped lies exactly where the black box was asked.
+    All rows are queried together, and no row's result depends on another's. Each point counted as
+    a success is exactly one that was queried.
 
     Args:
-        networks: whose schema settles every point, and in whose metric points are near.
+        networks: whose schema settles every point, and whose metric measures lengths.
         original: (n, e) encoded rows.
         proposal: (n, e) where the perturber would take them.
-        flips: tells for row numbers (a,) and encoded points (a, e) whether the decision is the
-            wanted one there (a,).
+        flips: says for positions (a,) of rows and encoded points (a, e) whether the decision there
+            is the wanted one (a,).
+
+    Attributes:
+        best: (n, e) the best points so far.
+        success: (n,) whether the decision there is the wanted one.
     """
 
     networks: FittedNetworks
@@ -48,27 +52,40 @@ class CounterfactualSearch:
         if self.best is self.proposal:
             # What settles already is the caller's own tensor.
             self.best = self.best.clone()
-        # Known not to flip: each row as it was, and once they were asked about, categories alone.
-        self._refused = self.original
+        # Known not to flip: the original, and once they were queried, changed categories alone.
+        self._refuted = self.original
         self.success = torch.zeros(len(self.best), dtype=torch.bool, device=self.best.device)
 
-    def ask_once(self) -> None:
-        """Ask about the proposals as they are."""
+    def confirm(self) -> None:
+        """Query the proposals as they are."""
         self.success = self.flips(self._every(), self.best)
 
-    def go_along(self, towards: Tensor, *, shorten: bool = True) -> None:
-        """Find the shortest step that flips: along the proposal, else in the mean direction.
+    def refine(self, mean_change: Tensor, *, sparsify: bool, local_search: int, seed: int) -> None:
+        """Line search, then undo needless changes, then look nearby; arguments as below."""
+        if sparsify:
+            # Much of the change may be undone, so the line search divides the rest afterwards.
+            self.line_search(mean_change, shorten=False)
+            self.sparsify()
+            # Categories had queries of their own.
+            self.shorten(THIRDS if self.networks.schema.categorical else QUARTERS)
+        else:
+            self.line_search(mean_change)
+        if local_search:
+            self.local_search(local_search, seed, keep_zeros=sparsify)
 
-        Of a row that changes both, categories are asked about alone too, and numbers stay as they
-        are where that is enough.
+    def line_search(self, mean_change: Tensor, *, shorten: bool = True) -> None:
+        """Find the shortest step that flips: along the proposal, else along the mean change.
+
+        Where both categories and numbers change, categories are also queried alone, and numbers
+        stay as they are where that is enough.
 
         Args:
-            towards: (n, number of continuous features), the mean change of rows that went to the
-                class which each row is to reach.
-            shorten: look for a shorter step than the first that is found.
+            mean_change: (n, number of continuous features), the mean change of fitted rows that
+                went to the class which each row is to reach.
+            shorten: look for a shorter step than the first that flips.
         """
         schema, every = self.networks.schema, self._every()
-        start = self._refused = with_categories(schema, self.original, self.best)
+        start = self._refuted = with_categories(schema, self.original, self.best)
         alone = every[:0]
         if schema.categorical and schema.continuous:
             switched = (start != self.original).any(dim=1)
@@ -91,35 +108,35 @@ class CounterfactualSearch:
             self._along(further, missing, known=False, divisions=divisions)
             missing = missing[~self.success[missing]]
             c = self._n_numbers
-            mean_step = torch.cat((start[:, :c] + towards, start[:, c:]), dim=1)
-            # One question less, as categories may have been asked about alone.
-            self._along(mean_step, missing, divisions=divisions[1:])
+            end = torch.cat((start[:, :c] + mean_change, start[:, c:]), dim=1)
+            # One query less, as categories may have been queried alone.
+            self._along(end, missing, divisions=divisions[1:])
 
     def shorten(self, divisions: Sequence[int]) -> None:
-        """Divide the way to what was found, as in `shortest_step`, where a part of it suffices."""
+        """Divide the step to the best points, as in `shortest_step`, where a part suffices."""
         c = self._n_numbers
         moved = (self.best[:, :c] != self.original[:, :c]).any(dim=1)
         rows = (self.success & moved).nonzero()[:, 0]
         self._along(self.best, rows, known=True, divisions=divisions)
 
     def sparsify(self) -> None:
-        """Give features their old values back where the decision stays changed without them.
+        """Undo the change of features without which the decision stays changed.
 
-        Features are tried small changes first, and many of them in blocks: a block that is needed
-        is tried in halves, down to single features. Each feature that stays changed has been tried
-        alone, unless it is the only one.
+        Features with small changes are tried first, and many of them in blocks: a block that is
+        needed is tried in halves, down to single features. Each feature that stays changed has
+        been tried alone, unless it is the only one.
         """
         schema, found = self.networks.schema, self.success.nonzero()[:, 0]
         sizes = torch.tensor(
             [1] * self._n_numbers + list(schema.group_sizes), device=self.best.device
         )
         owner = torch.arange(len(sizes), device=self.best.device).repeat_interleave(sizes)
-        before, best, refused = self.original[found], self.best[found], self._refused[found]
+        before, best, refuted = self.original[found], self.best[found], self._refuted[found]
         change = best - before
         change[:, : self._n_numbers] /= self.networks.spread
         size_of_change = torch.zeros((len(found), len(sizes)), device=change.device).to(change)
         size_of_change.index_add_(1, owner, change.abs())
-        # Which place each encoded column has when its row's features are ordered by change.
+        # The rank of each encoded column's feature among the row's changes, smallest first.
         rank = size_of_change.argsort(dim=1).argsort(dim=1)[:, owner]
         block = 1
         if len(sizes) > _FEW_FEATURES:
@@ -129,8 +146,8 @@ class CounterfactualSearch:
             for start in range(0, len(sizes) - block // 2, block):
                 mine = (rank >= start) & (rank < start + block)
                 point = torch.where(mine, before, best)
-                # Without its last change a row is what it was, and there is nothing to ask.
-                known = torch.stack((best, before, refused))
+                # Without its last change a row is the original, which needs no query.
+                known = torch.stack((best, before, refuted))
                 some = (point != known).any(dim=2).all(dim=0).nonzero()[:, 0]
                 if len(some):
                     better = some[self.flips(found[some], point[some])]
@@ -138,13 +155,13 @@ class CounterfactualSearch:
             block //= 2
         self.best[found] = best
 
-    def search_nearby(self, n_questions: int, seed: int, keep_zeros: bool) -> None:
-        """Look for nearer flips around each row, among points nearer than its best.
+    def local_search(self, n_queries: int, seed: int, keep_zeros: bool) -> None:
+        """Look for nearer flips among random points that are nearer than the best so far.
 
         Args:
-            n_questions: at most so many for each row.
+            n_queries: at most this many for each row.
             seed: of the directions, which all rows share.
-            keep_zeros: leave numbers alone that have not changed.
+            keep_zeros: leave unchanged numbers as they are.
         """
         found, c = self.success.nonzero()[:, 0], self._n_numbers
         if len(found) == 0 or c == 0:
@@ -152,7 +169,7 @@ class CounterfactualSearch:
         device = self.best.device
         generator = Generator(device).manual_seed(seed)
         scale = self.networks.spread / self.networks.costs[0].to(self.networks.spread.dtype)
-        for number in range(n_questions):
+        for number in range(n_queries):
             direction = torch.randn(c, generator=generator, device=device)
             direction /= direction.norm().clamp(min=1e-12)
             shrink = torch.rand((), generator=generator, device=device)
@@ -178,7 +195,7 @@ class CounterfactualSearch:
             self._try(found[nearer], point[nearer])
 
     def _along(self, end: Tensor, rows: Tensor, **settings: Any) -> None:
-        """The shortest step from the rows towards `end` that flips, by `shortest_flip`."""
+        """Go to the shortest step on the way to `end` that flips, by `shortest_flip`."""
         if len(rows) == 0:
             return
         found, points = shortest_flip(
@@ -192,7 +209,7 @@ class CounterfactualSearch:
         self.success[rows[found]] = True
 
     def _try(self, rows: Tensor, points: Tensor) -> None:
-        """Go to points (a, e) that flip rows (a,)."""
+        """Go to those points (a, e) that flip their rows (a,)."""
         if len(rows):
             better = self.flips(rows, points)
             self.best[rows[better]] = points[better]

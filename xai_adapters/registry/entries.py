@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownNameError
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.fimap.explainer import Perturbation
+from xai_adapters.fimap import Perturbation
 from xai_adapters.model.black_box import BlackBox
 from xai_adapters.registry.claims import CLAIMS, DOMAINS, READ_PROBABILITIES, UNITS
 

@@ -20,8 +20,8 @@ from xai_adapters.errors import (
 )
 from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.fimap.explainer import MinimalPerturbation
-from xai_adapters.fimap.fitted import units
+from xai_adapters.features.standardization import standardization
+from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.guarantees.sampling_bound import violating_mass
 from xai_adapters.model.outputs import class_probabilities
 from xai_adapters.model.state import left_as_found
@@ -162,7 +162,7 @@ class SemifactualBox:
                 warnings.warn(f"{error}; until then no way out is found", FitWarning, stacklevel=2)
                 surrogate, is_constant = None, True
         numbers = schema.encode(X)[:, : len(schema.continuous)]
-        _, self._unit = units(numbers, shared=self.scale == "shared")
+        _, self._unit = standardization(numbers, shared=self.scale == "shared")
         self._surrogate, self._is_constant = surrogate, is_constant
         return self
 
@@ -333,9 +333,7 @@ class SemifactualBox:
                 "the predictor has no gradient, so its box is found on a surrogate of it: call "
                 "fit(X) first"
             )
-        networks = self._surrogate._fitted
-        assert networks is not None
-        return lambda points: networks.surrogate(networks.standardised(points)).softmax(dim=1)
+        return self._surrogate.class_probabilities
 
 
 def _has_gradient(black_box: ArrayBlackBox, row: Tensor) -> bool:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows, like_rows
+from xai_adapters.features.standardization import standardization
+from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.fimap.attributions import targeted_attributions
-from xai_adapters.fimap.explainer import MinimalPerturbation
-from xai_adapters.fimap.fitted import units
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.semifactual.explainer import SemifactualBox
 
@@ -185,7 +185,7 @@ class FIMAPExplainer(_Explainer):
         numbers = [f.column for f in schema.continuous] if schema else list(range(rows.shape[1]))
         # A category changes or does not; it has no spread.
         self.unit = torch.ones(rows.shape[1], dtype=rows.dtype)
-        _, spread = units(rows[:, numbers], shared=self._fimap.settings.scale == "shared")
+        _, spread = standardization(rows[:, numbers], shared=self._fimap.settings.scale == "shared")
         self.unit[numbers] = spread.to(self.unit)
 
     def _values(

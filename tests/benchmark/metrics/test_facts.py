@@ -20,7 +20,7 @@ from xai_adapters.benchmark.metrics.measures import MEASURES
 from xai_adapters.benchmark.results.statistics import bootstrap_interval, standard_error
 from xai_adapters.features.kinds import Categorical, Continuous
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.fimap.explainer import Perturbation
+from xai_adapters.fimap import Perturbation
 
 FLAGS = st.lists(st.booleans(), min_size=len(THRESHOLDS), max_size=len(THRESHOLDS))
 

@@ -23,7 +23,7 @@ from xai_adapters.errors import (
     NotApplicableError,
     UnknownNameError,
 )
-from xai_adapters.fimap.explainer import MinimalPerturbation
+from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.registry import ExplainerEntry, FunctionExplainer, Subject
 from xai_adapters.registry import entries as registry
 

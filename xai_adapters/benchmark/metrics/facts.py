@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from xai_adapters.benchmark.metrics.masking_curve import THRESHOLDS
 from xai_adapters.benchmark.metrics.randomization import SHARES
-from xai_adapters.fimap.explainer import Perturbation
+from xai_adapters.fimap import Perturbation
 
 CURVE, INSERTION, DELETION = "masking_curve", "insertion_curve", "deletion_curve"
 RANDOMIZATION, ALONG_LAYERS = "randomization_curve", "share of layers randomised"
