@@ -809,7 +809,7 @@ def test_for_a_target_that_is_not_the_prediction_the_box_is_empty(fitted):
 
 @both
 def test_bad_settings_are_named_when_the_explainer_is_made(kind):
-    with pytest.raises(InvalidInputError, match="penalty cannot be -1"):
+    with pytest.raises(InvalidInputError, match=r"penalty (must be at least 0, is|cannot be) -1"):
         kind(network(), penalty=-1)
     with pytest.raises(TypeError, match="no_such_setting"):
         kind(network(), no_such_setting=1)
