@@ -53,7 +53,7 @@ from xai_adapters import (
     MinimalPerturbation,
     Perturbation,
 )
-from xai_adapters.benchmark.run.environment import environment
+from xai_adapters.benchmark.run import describe_environment
 from xai_adapters.benchmark.tasks.datasets import mnist
 from xai_adapters.benchmark.tasks.tables import adult
 
@@ -517,7 +517,7 @@ def main() -> None:
     if asked.cost:
         print(json.dumps(cost(*asked.cost)))
         return
-    report: dict[str, Any] = {"environment": environment(), "experiments": {}}
+    report: dict[str, Any] = {"environment": describe_environment(), "experiments": {}}
     for title, experiment in EXPERIMENTS.items():
         if asked.experiment not in ("all", title.split(",")[0]):
             continue

@@ -23,8 +23,8 @@ from torch.nn.functional import interpolate
 from xai_adapters.benchmark.metrics.facts import CURVE, METRICS
 from xai_adapters.benchmark.metrics.masking_curve import THRESHOLDS
 from xai_adapters.benchmark.report.report import render
-from xai_adapters.benchmark.results.results import Agreement, Curve, ExplainerRun, Gallery, Results
-from xai_adapters.benchmark.results.results import Measurement as Mean
+from xai_adapters.benchmark.results import Agreement, Curve, ExplainerRun, Gallery, Results
+from xai_adapters.benchmark.results import Measurement as Mean
 from xai_adapters.benchmark.run.attribution_bench import MAP_SIDE
 
 LOADED = """

@@ -35,10 +35,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from xai_adapters import InvariantBox
-from xai_adapters.benchmark.results.statistics import bootstrap_interval
+from xai_adapters.benchmark import load_task
+from xai_adapters.benchmark.results import bootstrap_interval
 from xai_adapters.benchmark.tasks.datasets import data_file
 from xai_adapters.benchmark.tasks.image_networks import CifarResNet
-from xai_adapters.benchmark.tasks.named import load_task
 from xai_adapters.benchmark.tasks.networks import SmallConvNet, SqueezeNet
 
 AUTHORS = {

@@ -91,4 +91,6 @@ def test_every_package_has_a_face_whose_names_exist(package: str):
 def test_a_private_import_is_seen():
     assert private_imports("from xai_adapters.box.hinge import ExpectedHinge")
     assert private_imports("from xai_adapters.box import ExpectedHinge")
-    assert not private_imports("from xai_adapters.box import InvariantBox\nimport xai_adapters.captum")
+    assert not private_imports(
+        "from xai_adapters.box import InvariantBox\nimport xai_adapters.captum"
+    )

@@ -2,4 +2,6 @@
 
 from xai_adapters.cli import main
 
-main()
+# Worker processes import this file too.
+if __name__ == "__main__":
+    main()

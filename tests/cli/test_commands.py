@@ -19,7 +19,7 @@ pytest.importorskip("captum")
 
 from xai_adapters.cli import main
 
-COMMAND = [sys.executable, "-c", "from xai_adapters.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "xai_adapters"]
 
 
 def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -73,10 +73,11 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: Path):
     explainers = ",".join(f"{toys}:{name}" for name in ("one_by_one", "all_at_once", "endless"))
     command = ["benchmark", f"{toys}:task", "--explainers", explainers, "--out", "out"]
-    # Whoever runs these tests in the background may have it ignored by all it starts.
-    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    # A shell that runs these tests in the background may have SIGINT ignored.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    main = "from xai_adapters.cli import main; main()"
     run = subprocess.Popen(
-        [*COMMAND[:-1], heeded + COMMAND[-1], *command, "--jobs", "2"],
+        [sys.executable, "-c", heeding + main, *command, "--jobs", "2"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     unfinished = tmp_path / "out" / "unfinished"

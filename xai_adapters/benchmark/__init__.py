@@ -1,10 +1,30 @@
-"""Tasks, metrics, runs that can be gone on with, and the report.
+"""Compare explainers on tasks: runs that can be resumed, their results and reports.
 
-- `run_benchmark` lets explainers explain a task's rows and measures them.
-- `task_of` makes a task of a model and rows of yours; `tasks.load_task` gives the registered ones.
+- `run_benchmark` compares explainers on a task.
+- `load_task` makes a registered task, `task_of` a task of your own model and rows.
+- `compare` says what changed between two runs; `read_results` reads one.
 """
 
-from xai_adapters.benchmark.run.runner import run_benchmark
+from xai_adapters.benchmark.results import (
+    Results,
+    compare,
+    read_results,
+    write_results,
+)
+from xai_adapters.benchmark.run import RunDescription, RunOptions, run_benchmark
+from xai_adapters.benchmark.tasks.named import load_task
 from xai_adapters.benchmark.tasks.own_task import task_of
+from xai_adapters.benchmark.tasks.task import Task
 
-__all__ = ["run_benchmark", "task_of"]
+__all__ = [
+    "Results",
+    "RunDescription",
+    "RunOptions",
+    "Task",
+    "compare",
+    "load_task",
+    "read_results",
+    "run_benchmark",
+    "task_of",
+    "write_results",
+]

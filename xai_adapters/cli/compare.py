@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from xai_adapters.benchmark.results.compare import compare, print_comparison
+from xai_adapters.benchmark.results.comparison import compare, print_comparison
 from xai_adapters.benchmark.results.files import read_results
 from xai_adapters.errors import UnknownNameError
 

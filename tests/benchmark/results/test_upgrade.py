@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xai_adapters.benchmark.report.report import render
-from xai_adapters.benchmark.results.compare import compare
+from xai_adapters.benchmark.results.comparison import compare
 from xai_adapters.benchmark.results.files import read_results, write_results
 from xai_adapters.benchmark.results.results import SCHEMA_VERSION
 from xai_adapters.benchmark.run.description import RunDescription

@@ -1,1 +1,38 @@
-"""The outcome of a run: means, statistics, ranking, files, and the comparison of two runs."""
+"""The results of a run: data, files, statistics, and the comparison of two runs."""
+
+from xai_adapters.benchmark.results.comparison import (
+    Change,
+    Comparison,
+    compare,
+    print_comparison,
+)
+from xai_adapters.benchmark.results.files import read_results, write_results
+from xai_adapters.benchmark.results.results import (
+    REFERENCE_EXPLAINERS,
+    Agreement,
+    Curve,
+    Examples,
+    ExplainerRun,
+    Gallery,
+    Measurement,
+    Results,
+)
+from xai_adapters.benchmark.results.statistics import bootstrap_interval
+
+__all__ = [
+    "REFERENCE_EXPLAINERS",
+    "Agreement",
+    "Change",
+    "Comparison",
+    "Curve",
+    "Examples",
+    "ExplainerRun",
+    "Gallery",
+    "Measurement",
+    "Results",
+    "bootstrap_interval",
+    "compare",
+    "print_comparison",
+    "read_results",
+    "write_results",
+]

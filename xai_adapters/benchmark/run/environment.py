@@ -1,4 +1,4 @@
-"""Where a run took place: enough to tell whether two runs can be compared."""
+"""The environment of a run: what decides whether two runs can be compared."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def environment() -> dict[str, Any]:
-    """Versions, machine, threads, and the commit where the package is run from a checkout."""
+def describe_environment() -> dict[str, Any]:
+    """Versions, machine and threads, and the commit if the package is run from a checkout."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -47,7 +47,7 @@ def _processor() -> str:
 
 
 def _commit() -> dict[str, Any]:
-    """The checkout's commit and whether it has uncommitted changes; empty if it is none."""
+    """The commit of the checkout, and whether it has uncommitted changes; empty without one."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -56,7 +56,7 @@ def _commit() -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        # An installed copy may lie inside somebody else's repository, which does not track it.
+        # An installed copy may lie inside another repository, which does not track it.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):

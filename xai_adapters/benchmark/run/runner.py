@@ -23,7 +23,7 @@ from xai_adapters.benchmark.run.attribution_bench import AttributionBench
 from xai_adapters.benchmark.run.bench import Bench
 from xai_adapters.benchmark.run.blocks import BlockStore, Unit
 from xai_adapters.benchmark.run.counterfactual_bench import CounterfactualBench
-from xai_adapters.benchmark.run.environment import environment
+from xai_adapters.benchmark.run.environment import describe_environment
 from xai_adapters.benchmark.run.options import CHANGEABLE, RunKeywords, RunOptions
 from xai_adapters.benchmark.run.processes import do_in_processes
 from xai_adapters.benchmark.run.run_folder import RunFolder
@@ -170,7 +170,7 @@ def _results(bench: Bench, options: Mapping[str, Any]) -> Results:
             "jobs": options["jobs"] or 1,
             "device": str(task.rows.device),
         },
-        environment=environment(),
+        environment=describe_environment(),
         metrics={name: dataclasses.asdict(facts) for name, facts in bench.metrics().items()},
     )
 
@@ -181,7 +181,7 @@ def _fingerprint(bench: Bench) -> dict[str, Any]:
     return {
         "rows": bench.task.data_hash(),
         "the model's answers": hashlib.sha256(answers.tobytes()).hexdigest(),
-        "versions": environment()["versions"],
+        "versions": describe_environment()["versions"],
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from xai_adapters.benchmark.results.compare import Comparison, compare, print_comparison
+from xai_adapters.benchmark.results.comparison import Comparison, compare, print_comparison
 from xai_adapters.benchmark.results.files import read_results, write_results
 from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.runner import run_benchmark
