@@ -10,7 +10,8 @@ import pytest
 
 import xai_adapters
 
-_MODULES = tuple(f"xai_adapters.alibi{part}" for part in ("", "_base", "_convention"))
+_PARTS = ("", ".base", ".convention", ".fimap", ".invariant_box", ".options")
+_MODULES = tuple(f"xai_adapters.alibi{part}" for part in _PARTS)
 
 
 def without_alibi() -> ModuleType:
@@ -25,12 +26,13 @@ def without_alibi() -> ModuleType:
         with mock.patch("importlib.util.find_spec", hidden):
             return importlib.import_module("xai_adapters.alibi")
     finally:
+        vars(xai_adapters).pop("alibi", None)
         for name, module in kept.items():
             sys.modules.pop(name, None)
-            vars(xai_adapters).pop(name.rpartition(".")[2], None)
             if module is not None:
                 sys.modules[name] = module
-                setattr(xai_adapters, name.rpartition(".")[2], module)
+        if kept["xai_adapters.alibi"] is not None:
+            xai_adapters.alibi = kept["xai_adapters.alibi"]
 
 
 @pytest.fixture(

@@ -16,6 +16,8 @@ import torch
 from counterfactuals import BOTH, QUICK, labels, network, normal, three_classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 from schemas import rows_of, schemas
 
 from xai_adapters.alibi.convention import plain
@@ -206,6 +208,68 @@ def test_an_unfitted_explainer_and_a_foreign_file_are_named(adapter, tmp_path):
         adapter.FIMAPCounterfactual.load(tmp_path / "file", three_classes)
     with pytest.raises(TypeError, match="predictor"):
         adapter.InvariantBoxCounterfactual.load(tmp_path / "file", "model")
+
+
+# Files of earlier versions.
+
+OLD_NAMES = {"line_search": "check", "sparsify": "put_back", "output_type": "output"}
+OLD_SETTINGS = {"loss": "cross_entropy", "margin": 1.0, "flip_rate": None, "straight_through": True}
+
+
+def by_old_names(options: dict) -> dict:
+    return {OLD_NAMES.get(name, name): value for name, value in options.items()}
+
+
+def as_format_1(path: Path) -> None:
+    """Rewrite a saved explainer, and those inside of it, as version 0.1 wrote them."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["xai_adapters"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts = header["facts"]
+    if "output_type" in facts:
+        form = facts.pop("output_type")
+        facts["reading"] = by_old_names(form) if isinstance(form, dict) else form
+    if "arguments" in facts:
+        facts["arguments"] = by_old_names(facts["arguments"])
+    if header["kind"] == "MinimalPerturbation":
+        facts["settings"] |= OLD_SETTINGS
+    elif facts["settings"].get("surrogate"):
+        facts["settings"]["surrogate"] |= OLD_SETTINGS
+    for name in {"core", "surrogate"} & set(tensors):
+        inner = path.with_name(name)
+        tensors[name].numpy().tofile(inner)
+        as_format_1(inner)
+        tensors[name] = torch.from_numpy(np.fromfile(inner, dtype=np.uint8))
+        inner.unlink()
+    header["version"] = 1
+    save_file(tensors, path, metadata={"xai_adapters": json.dumps(header)})
+
+
+@pytest.fixture
+def format_1_file(fitted, tmp_path) -> Path:
+    path = tmp_path / "explainer"
+    fitted.save(path)
+    as_format_1(path)
+    assert b'"check"' in path.read_bytes() or type(fitted).__name__.startswith("InvariantBox")
+    assert b"output_type" not in path.read_bytes()
+    return path
+
+
+def test_files_of_format_1_give_the_same_answers(fitted, format_1_file):
+    loaded = type(fitted).load(format_1_file, three_classes)
+    assert alike(loaded.explain(ROWS), fitted.explain(ROWS))
+    assert repr(loaded) == repr(fitted)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_pickles_of_the_version_before_give_the_same_answers(adapter, name):
+    explainer = getattr(adapter, name)(three_classes, **QUICK[name]).fit(X)
+    state = explainer.__getstate__()
+    for part in ("_arguments", "_settings", "_output_form"):
+        state[part] = by_old_names(state[part])
+    loaded = type(explainer).__new__(type(explainer))
+    loaded.__setstate__(state)
+    assert alike(loaded.explain(ROWS), explainer.explain(ROWS))
 
 
 # Fresh processes.

@@ -292,7 +292,7 @@ def test_a_tuple_names_a_decision_and_its_class_to_the_box(decision):
     table = made(MIP, table_of_outputs, INPUTS)
     found = table.attribute(INPUTS, [(decision, c) for c in predicted])
     assert_alike(found, made(MIP, one_decision, INPUTS).attribute(INPUTS))
-    with pytest.raises(InvalidInputError, match=r"shape \(2, 3\) an example; a target is needed"):
+    with pytest.raises(InvalidInputError, match=r"shape \(2, 3\) per example; a target is needed"):
         table.attribute(INPUTS)
 
 
@@ -408,7 +408,7 @@ def test_a_list_of_inputs_is_refused_as_captum_refuses_it(kind, fitted):
 
 
 def test_inputs_unlike_those_of_fit_are_named(fitted):
-    with pytest.raises(InvalidInputError, match=r"shapes \[\(2,\)\] .* fit was given \[\(3,\)\]"):
+    with pytest.raises(InvalidInputError, match=r"shapes \[\(2,\)\]; those of fit had \[\(3,\)\]"):
         fitted[FIMAP].attribute(INPUTS[:, :2])
 
 

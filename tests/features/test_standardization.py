@@ -11,9 +11,7 @@ SEEDS = st.integers(0, 2**31)
 
 
 @given(st.integers(1, 5), st.booleans(), SEEDS)
-def test_mean_and_spread_are_those_of_the_chosen_columns(
-    n_chosen, shared, seed
-):
+def test_mean_and_spread_are_those_of_the_chosen_columns(n_chosen, shared, seed):
     # More rows than are worked on at once.
     rows = torch.randn(5000, 5, generator=Generator().manual_seed(seed)) * 7 + 3
     columns = torch.randperm(5, generator=Generator().manual_seed(seed))[:n_chosen].tolist()

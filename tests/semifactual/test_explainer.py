@@ -1,8 +1,6 @@
-"""Boxes in which any predictor keeps its class, what is said of them, and the way out."""
+"""Boxes in which any predictor keeps its class, their guarantee, and counterfactuals outside."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
@@ -13,11 +11,9 @@ from schemas import rows_of, schemas
 from torch import Generator, nn
 
 from xai_adapters import Categorical, Continuous, FeatureSchema
-from xai_adapters.errors import FitWarning, InvalidInputError, NotFittedError
+from xai_adapters.errors import FitWarning, InvalidInputError, NotFittedError, UnknownOptionError
 from xai_adapters.features.array_black_box import ArrayBlackBox
-from xai_adapters.guarantees.sampling_bound import largest_safe_scale, violating_mass
-from xai_adapters.semifactual.counterfactual import leave_box
-from xai_adapters.semifactual.explainer import SemifactualBox
+from xai_adapters.semifactual import SemifactualBox
 
 QUICK_BOX = {"n_steps": 60, "step_size": 0.05, "n_draws": 16, "n_bound_draws": 64}
 QUICK_SURROGATE = {
@@ -29,7 +25,6 @@ QUICK_SURROGATE = {
     "batch_size": 32,
     "query_budget": 0,
 }
-CPU = torch.device("cpu")
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -47,172 +42,6 @@ def linear(weights: list[float], bias: float = 0.0) -> nn.Linear:
 
 def first_is_positive(X: np.ndarray) -> np.ndarray:
     return X[:, 0] > 0
-
-
-# The bound on what draws do not show.
-
-
-@given(
-    safe=st.lists(st.floats(0, 3, allow_subnormal=False), min_size=1, max_size=5),
-    n_rounds=st.integers(1, 8),
-)
-def test_the_largest_safe_scale_is_tried_and_found_to_its_resolution(safe, n_rounds):
-    limit, tried = torch.tensor(safe), []
-
-    def violates(rows, scale, number):
-        tried.extend(zip([number] * len(rows), rows.tolist(), scale.tolist(), strict=True))
-        return scale > limit[rows]
-
-    scale = largest_safe_scale(violates, len(safe), n_rounds, CPU)
-    assert (scale <= limit).all()
-    assert (scale > limit.clamp(max=1) - 2 ** (1 - n_rounds)).logical_or(scale == 1).all()
-    for row, found in enumerate(scale.tolist()):
-        questions = [(number, asked) for number, of, asked in tried if of == row]
-        assert [number for number, _ in questions] == list(range(len(questions)))
-        assert len(questions) <= n_rounds
-        assert found == 0 or found in [asked for _, asked in questions]
-
-
-@pytest.mark.parametrize(("n_rounds", "sharpness"), [(1, 0.8), (6, 0.0)])
-def test_the_bound_is_broken_as_rarely_as_it_says(n_rounds, sharpness):
-    # Of a box [0, s] the part beyond `limit` violates: at first a little more than the bound.
-    generator, n_rows, n_draws, delta = Generator().manual_seed(0), 20_000, 100, 0.1
-    bound = violating_mass(n_draws, n_rounds, 1 - delta)
-    limit = 1 - 1.001 * bound
-
-    def violates(rows, scale, number):
-        draws = torch.rand((len(rows), n_draws), generator=generator)
-        return (draws * scale[:, None] > limit).any(dim=1)
-
-    scale = largest_safe_scale(violates, n_rows, n_rounds, CPU)
-    broken = (1 - limit / scale > bound).double().mean()
-    assert sharpness * delta <= broken <= delta
-    assert n_rounds == 1 or scale.mean() > 0.8 * limit
-
-
-def test_the_bound_is_that_of_independent_draws():
-    # (1 - p)^n for p at the bound is at most delta / m, and not much less.
-    for n_draws, n_rounds, confidence in [(100, 1, 0.95), (1000, 6, 0.99)]:
-        passes = (1 - violating_mass(n_draws, n_rounds, confidence)) ** n_draws
-        assert 0.8 < passes * n_rounds / (1 - confidence) <= 1
-    assert violating_mass(1, 1, 0.95) == 1
-
-
-# The way out.
-
-
-def way_out_of_one(own, end, place, is_class):
-    """`leave_box` for one row of free numbers, a question at a time."""
-
-    def at(moved):
-        return [e if k in moved else o for k, (o, e) in enumerate(zip(own, end, strict=True))]
-
-    order = sorted(range(len(own)), key=lambda k: place[k])
-    found, n_moved = None, 0
-    while n_moved < len(own) and found is None:
-        n_moved = min(len(own), max(n_moved + 1, int(1.125 * n_moved)))
-        if is_class(at(order[:n_moved])):
-            found = at(order[:n_moved])
-    step = 1.0
-    while found is None and step < 2.25**2:
-        step *= 2.25
-        beyond = [o + step * (e - o) for o, e in zip(own, end, strict=True)]
-        found = beyond if is_class(beyond) else None
-    if found is None:
-        return own, False
-    for k in reversed(order):
-        back = [*found[:k], own[k], *found[k + 1 :]]
-        if found[k] != own[k] and back != own and is_class(back):
-            found = back
-    below, above = 0.0, 1.0
-    for _ in range(6):
-        middle = (below + above) / 2
-        point = [o + middle * (f - o) for o, f in zip(own, found, strict=True)]
-        below, above = (below, middle) if is_class(point) else (middle, above)
-    return [o + above * (f - o) for o, f in zip(own, found, strict=True)], True
-
-
-QUARTERS = st.integers(-8, 8).map(lambda k: k / 4)
-
-
-@settings(max_examples=100)
-@given(data=st.data(), n_columns=st.integers(1, 6), n_rows=st.integers(1, 4))
-def test_the_way_out_is_that_of_a_plain_search(data, n_columns, n_rows):
-    def quarters(*shape):
-        size = math.prod(shape)
-        return torch.tensor(
-            data.draw(st.lists(QUARTERS, min_size=size, max_size=size)), dtype=torch.float64
-        ).view(shape)
-
-    own, change = quarters(n_rows, n_columns), quarters(n_rows, n_columns)
-    slope, square = quarters(n_columns), quarters(n_columns)
-    place = torch.tensor([data.draw(st.permutations(range(n_columns))) for _ in range(n_rows)])
-
-    def is_class(points):
-        return points @ slope + points.square() @ square > 1
-
-    best, success = leave_box(
-        FeatureSchema.all_continuous(n_columns),
-        own,
-        own + change,
-        place,
-        lambda rows, points: is_class(points),
-    )
-    for row in range(n_rows):
-        expected, found = way_out_of_one(
-            own[row].tolist(),
-            (own + change)[row].tolist(),
-            place[row].tolist(),
-            lambda point: bool(is_class(torch.tensor([point], dtype=torch.float64))),
-        )
-        assert bool(success[row]) == found
-        assert best[row].tolist() == pytest.approx(expected, abs=1e-9)
-
-
-@given(schema=schemas(), seed=st.integers(0, 99))
-def test_the_way_out_keeps_every_constraint_and_lies_where_it_was_asked(schema, seed):
-    encoded = schema.encode(rows_of(schema, 5, seed, torch.float64))
-    weights = normal(schema.n_encoded, seed=seed).double()
-    before = encoded @ weights > 0
-    end = schema.settle(encoded, encoded + 3 * normal(*encoded.shape, seed=seed + 1).double())
-    owner = torch.arange(schema.n_encoded)
-    n_numbers = len(schema.continuous)
-    for start, size in zip(
-        np.cumsum([n_numbers, *schema.group_sizes]), schema.group_sizes, strict=False
-    ):
-        owner[start : start + size] = int(start)
-    place = owner.unique(return_inverse=True)[1].expand(len(encoded), -1)
-    asked: list[list[float]] = []
-
-    def flips(rows, points):
-        asked.extend(points.tolist())
-        return (points @ weights > 0) != before[rows]
-
-    best, success = leave_box(schema, encoded, end, place, flips)
-    assert torch.equal(schema.settle(encoded, best), best)
-    assert torch.equal(success, (best @ weights > 0) != before)
-    assert torch.equal(best[~success], encoded[~success])
-    assert all(point in asked for point in best[success].tolist())
-
-
-def test_of_a_linear_decision_no_change_is_unneeded():
-    rows, weights = normal(50, 5).double(), torch.tensor([3.0, 0.1, -2.0, 0.0, 1.0]).double()
-    before = rows @ weights > 0
-    end = rows - torch.where(before, 1.0, -1.0)[:, None] * weights.sign()
-    place = torch.tensor([0, 4, 1, 3, 2]).expand(50, -1)
-    best, success = leave_box(
-        FeatureSchema.all_continuous(5),
-        rows,
-        end,
-        place,
-        lambda of, points: (points @ weights > 0) != before[of],
-    )
-    assert success.all()
-    for column in range(5):
-        back = best.clone()
-        back[:, column] = rows[:, column]
-        moved = best[:, column] != rows[:, column]
-        assert torch.equal((back @ weights > 0)[moved], before[moved])
 
 
 # The box.
@@ -265,7 +94,7 @@ def test_widths_follow_the_units_of_the_features(kind):
         )
 
 
-def test_on_the_way_out_the_narrowest_feature_moves_first():
+def test_the_narrowest_feature_moves_first():
     # Each of the last two features would do alone; the last is the narrower.
     rows = torch.tensor([[0.1, 0.4, 0.4], [-0.2, -0.4, -0.4]])
     found = SemifactualBox().explain(rows, ArrayBlackBox(linear([0.1, 1.0, 4.0])))
@@ -452,7 +281,7 @@ def test_without_a_gradient_fit_comes_first(predictor):
     assert (box.fit(normal(200, 2), black_box).solve(normal(2, 2), black_box).width > 0).any()
 
 
-def test_a_constant_black_box_fills_its_box_and_has_no_way_out():
+def test_a_constant_black_box_fills_its_box_and_has_no_counterfactual():
     black_box = ArrayBlackBox(lambda X: np.zeros(len(X), dtype=int))
     box = SemifactualBox(**QUICK_BOX)
     with pytest.warns(FitWarning, match="two classes"):
@@ -471,8 +300,6 @@ def test_a_constant_black_box_fills_its_box_and_has_no_way_out():
         {"confidence": 1.0},
         {"scale": "row"},
         {"n_steps": 0},
-        {"shape": "asymmetric"},
-        {"bounds": (0, 1)},
         {"draws": "faded"},
     ],
     ids=str,
@@ -480,6 +307,19 @@ def test_a_constant_black_box_fills_its_box_and_has_no_way_out():
 def test_settings_that_cannot_be_used_are_named(setting):
     with pytest.raises(InvalidInputError, match=next(iter(setting))):
         SemifactualBox(**setting)
+
+
+@pytest.mark.parametrize("name", ["shape", "bounds", "output_type", "penaltie"])
+def test_options_that_a_box_of_a_table_does_not_have_are_named(name):
+    with pytest.raises(UnknownOptionError, match=f"SemifactualBox has no option '{name}'"):
+        SemifactualBox(**{name: "asymmetric"})
+
+
+def test_its_repr_shows_what_was_set():
+    box = SemifactualBox(max_width=[1.0, 3.0], n_steps=60, surrogate={"epochs": 3}, seed=0)
+    assert repr(box) == (
+        "SemifactualBox(max_width=[1.0, 3.0], surrogate={'epochs': 3}, n_steps=60)"
+    )
 
 
 def test_settings_of_the_surrogate_are_checked_at_once():

@@ -1,11 +1,11 @@
-"""What both of our explainers in Alibi's place share: fit, explain, words for features, files."""
+"""The base of both counterfactual explainers: features, fit, explain, files."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -17,13 +17,20 @@ from xai_adapters.alibi.convention import (
     Explainer,
     Explanation,
     FitMixin,
+    TargetClass,
+    check_target,
     class_numbers,
     counterfactual_data,
     default_meta,
-    ignore,
     plain,
     require_predictor,
-    require_target,
+)
+from xai_adapters.alibi.options import (
+    IGNORED_BY_EXPLAIN,
+    IGNORED_BY_FIT,
+    IGNORED_BY_INIT,
+    FeatureOptions,
+    without_ignored,
 )
 from xai_adapters.errors import (
     ConstantPredictorError,
@@ -34,35 +41,30 @@ from xai_adapters.errors import (
 from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap import MinimalPerturbation
+from xai_adapters.fimap.settings import REMOVED_SETTINGS
+from xai_adapters.model.outputs import check_output_type
 from xai_adapters.semifactual.explainer import SemifactualBox
+from xai_adapters.utils.options import check_number, named_options, shown
 from xai_adapters.utils.persistence import (
     explainer_bytes,
     explainer_from_bytes,
     read_explainer,
+    renamed_options,
+    without_removed,
     write_explainer,
-)
-
-_WORDS = (
-    "feature_names",
-    "category_map",
-    "cat_vars",
-    "ohe",
-    "feature_range",
-    "immutable_features",
-    "ranges",
 )
 
 Self = TypeVar("Self", bound="Counterfactuals")
 
 
 class Counterfactuals(Explainer, FitMixin):
-    """What both explainers share: one predictor, Alibi's words for features, saved files.
+    """The base of both explainers: one predictor, Alibi's feature options, saved files.
 
     Args:
-        predictor: the only reference to the black box there is.
-        schema: None to make one of Alibi's words.
-        arguments: what the explainer itself goes by.
-        settings: Alibi's words, and settings of the core's explainer.
+        predictor: the only reference to the black box that is kept.
+        schema: None to make one from Alibi's feature options.
+        arguments: options of the adapter itself.
+        options: feature options, options of the algorithm, and options that are ignored.
     """
 
     _core_class: ClassVar[type[MinimalPerturbation] | type[SemifactualBox]]
@@ -72,15 +74,17 @@ class Counterfactuals(Explainer, FitMixin):
         predictor: Any,
         schema: FeatureSchema | None,
         arguments: dict[str, Any],
-        settings: dict[str, Any],
+        options: Mapping[str, Any],
     ) -> None:
-        require_target(arguments["target_class"])
-        settings = ignore("__init__", settings, stacklevel=4)
-        words = {name: settings.pop(name, None) for name in _WORDS}
+        check_target(arguments["target_class"])
+        check_output_type(arguments["output_type"])
+        check_number("threshold", arguments["threshold"], optional=True)
+        settings = without_ignored(options, IGNORED_BY_INIT, stacklevel=5)
+        words = {name: settings.pop(name, None) for name in FeatureOptions.__annotations__}
         words = {name: value for name, value in words.items() if value is not None}
         if schema is not None and words:
             raise InvalidInputError(
-                f"a schema says what the features are: give it, or {', '.join(words)}"
+                f"features are described twice: give a schema, or {', '.join(words)}"
             )
         described = {**arguments, **settings, **words}
         super().__init__(
@@ -90,31 +94,37 @@ class Counterfactuals(Explainer, FitMixin):
         self._schema, self._words = schema, words
         self._arguments, self._settings = arguments, settings
         self._core: Any = self._core_class(schema=schema, **settings)
-        # How the black box was read in fit: what its numbers are, and which labels it returns.
+        # The predictor's output type and labels, as fit found them.
         self._output_form: dict[str, Any] = {}
         self._is_fitted = False
 
-    def fit(self: Self, X: Any, y: Any = None, **alibi: Any) -> Self:
-        """Fit to what the predictor says of `X`, and of rows near them.
+    def __repr__(self) -> str:
+        """The options that differ from their defaults."""
+        values = {"schema": self._schema, **self._arguments, **self._words, **self._settings}
+        return shown(self, values)
+
+    @named_options(tolerated=IGNORED_BY_FIT)
+    def fit(self: Self, X: Any, y: Any = None, **ignored: object) -> Self:
+        """Fit to the predictor's answers for `X`, and for rows near them.
 
         Args:
             X: (n, ...) rows like those to be explained, some hundreds or more.
-            y: not used, as in Alibi: what is explained are the predictor's own answers.
-            **alibi: what Alibi's explainers are told here (`d_type`, `disc_perc` and others);
-                ignored, with a warning.
+            y: not used, as in Alibi: the predictor's own answers are explained.
+            **ignored: options of Alibi's explainers (`d_type`, `disc_perc` and others), which
+                are ignored with a warning.
 
         Returns:
             The explainer itself.
 
         Raises:
             InvalidInputError: for rows that cannot be used or do not fit the features.
-            PredictorError: if the predictor does not answer properly.
+            PredictorError: if the predictor does not return one answer per row.
+            UnknownOptionError: for an option that neither Alibi's explainers have.
 
         Warns:
-            FitWarning: if the fit is not good, or the predictor gives all rows one class, so that
-                they show no way to another.
+            FitWarning: if the fit is not good, or the predictor gives all rows the same class.
         """
-        _refuse("fit", ignore("fit", alibi))
+        without_ignored(ignored, IGNORED_BY_FIT, stacklevel=4)
         rows, shape = flat_rows(X, self._schema)
         schema = self._schema_of(rows, fitting=True)
         core = self._core_class(schema=schema, **self._settings)
@@ -122,7 +132,8 @@ class Counterfactuals(Explainer, FitMixin):
         try:
             core.fit(rows, black_box)
         except ConstantPredictorError as error:
-            warnings.warn(f"{error}; until then no way out is found", FitWarning, stacklevel=2)
+            message = f"{error}; until then no counterfactual is found"
+            warnings.warn(message, FitWarning, stacklevel=3)
         self._core, self._is_fitted = core, True
         self._output_form = {
             "output_type": black_box.resolved_output_type,
@@ -131,8 +142,14 @@ class Counterfactuals(Explainer, FitMixin):
         self.meta["params"]["schema"] = schema.to_dict()
         return self
 
+    @named_options(tolerated=IGNORED_BY_EXPLAIN)
     def explain(
-        self, X: Any, target_class: Any = None, *, Y_t: Any = None, **alibi: Any
+        self,
+        X: Any,
+        target_class: TargetClass | None = None,
+        *,
+        Y_t: Any = None,
+        **ignored: object,
     ) -> Explanation:
         """Explain rows.
 
@@ -141,18 +158,19 @@ class Counterfactuals(Explainer, FitMixin):
             target_class: the class to reach: "other", a class number, (n,) of them, or (n, C) as
                 CounterfactualRL takes its targets; by default the one given at construction.
             Y_t: CounterfactualRL's name for the same.
-            **alibi: what Alibi's explainers are told here (`k`, `threshold`, `verbose` and
-                others); ignored, with a warning.
+            **ignored: options of Alibi's explainers (`k`, `threshold`, `verbose` and others), which
+                are ignored with a warning.
 
         Returns:
-            An `Explanation` with `meta` and `data`; the class says what is in it.
+            An `Explanation` with `meta` and `data`, which the class describes.
 
         Raises:
             NotFittedError: before `fit`.
             InvalidInputError: for rows or targets that cannot be used.
-            PredictorError: if the predictor does not answer properly.
+            PredictorError: if the predictor does not return one answer per row.
+            UnknownOptionError: for an option that neither Alibi's explainers have.
         """
-        _refuse("explain", ignore("explain", alibi))
+        without_ignored(ignored, IGNORED_BY_EXPLAIN, stacklevel=4)
         if target_class is None:
             target_class = self._arguments["target_class"] if Y_t is None else Y_t
         rows, shape = flat_rows(X, self._schema)
@@ -160,9 +178,9 @@ class Counterfactuals(Explainer, FitMixin):
         black_box = self._black_box(shape, self._output_form)
         before = black_box.probabilities(rows)
         target = class_numbers(target_class, *before.shape)
-        outside, more = self._search(rows, shape, black_box, before.argmax(dim=1), target)
-        after = black_box.probabilities(outside)
-        data = counterfactual_data(rows, shape, before, outside, after, target)
+        candidates, more = self._search(rows, shape, black_box, before.argmax(dim=1), target)
+        after = black_box.probabilities(candidates)
+        data = counterfactual_data(rows, shape, before, candidates, after, target)
         data |= {"queries": black_box.n_queries, **more}
         return Explanation(meta=copy.deepcopy(self.meta), data=data)
 
@@ -175,23 +193,23 @@ class Counterfactuals(Explainer, FitMixin):
         original_class: Tensor,
         target: Tensor | None,
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Where another class may be (n, d), and what else is known of the rows."""
+        """Candidates (n, d) for another class, and further entries of the explanation's data."""
 
     def reset_predictor(self, predictor: Any) -> None:
-        """Ask another predictor from now on; if it decides otherwise, `fit` again.
+        """Use another predictor from now on; if its decisions differ, call `fit` again.
 
         Raises:
-            NotApplicableError: a `TypeError`, for what cannot be asked.
+            NotApplicableError: a `TypeError`, if it cannot be called.
         """
         self.predictor = require_predictor(predictor)
 
     def save(self, path: str | Path) -> None:
-        """Write the explainer to one file of numbers and text, without the predictor.
+        """Write the explainer, without the predictor, to one file of numbers and text.
 
         `alibi.saving.save_explainer` works too, and writes a folder of pickles.
 
         Raises:
-            NotFittedError: before `fit`, where that is needed.
+            NotFittedError: before `fit`, if the explainer needs it.
             OSError: if the file cannot be written.
         """
         self._require_fitted()
@@ -213,22 +231,24 @@ class Counterfactuals(Explainer, FitMixin):
 
         Args:
             path: the file.
-            predictor: what it asks from now on.
+            predictor: the black box that it explains.
 
         Raises:
             FileNotFoundError: if there is no such file.
             SavedExplainerError: if the file is truncated, foreign, or of a newer version.
-            NotApplicableError: a `TypeError`, for what cannot be asked.
+            NotApplicableError: a `TypeError`, if the predictor cannot be called.
         """
         tensors, facts = read_explainer(path, cls.__name__)
-        words = facts["words"]
+        settings, words = without_removed(facts["settings"], REMOVED_SETTINGS), facts["words"]
+        if settings.get("surrogate"):
+            settings["surrogate"] = without_removed(settings["surrogate"], REMOVED_SETTINGS)
         for name in ("category_map", "cat_vars"):
             if name in words:
-                # JSON has no numbers for keys.
+                # The keys of JSON are text.
                 words[name] = {int(column): value for column, value in words[name].items()}
         schema = facts["schema"] and FeatureSchema.from_dict(facts["schema"])
         make: Callable[..., Self] = cls
-        loaded = make(predictor, schema=schema, **facts["arguments"], **facts["settings"], **words)
+        loaded = make(predictor, schema=schema, **facts["arguments"], **settings, **words)
         if "core" in tensors:
             loaded._core = explainer_from_bytes(cls._core_class, tensors["core"])
         if facts["fitted_schema"]:
@@ -238,18 +258,20 @@ class Counterfactuals(Explainer, FitMixin):
         return loaded
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: arrays on the CPU in place of networks."""
+        """What Alibi pickles: arrays on the CPU in place of networks."""
         packed = self._packed()
         return vars(self) | ({} if packed is None else {"_core": packed.numpy()})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take on what `__getstate__` gave."""
+        """Restore what `__getstate__` returned."""
+        for name in ("_arguments", "_settings", "_output_form"):
+            state = {**state, name: renamed_options(state[name])}
         vars(self).update(state)
         if isinstance(self._core, np.ndarray):
             self._core = explainer_from_bytes(self._core_class, torch.from_numpy(self._core))
 
     def _packed(self) -> Tensor | None:
-        """What was fitted as bytes, None where there is nothing."""
+        """The fitted algorithm as bytes, None if there is nothing to save."""
         try:
             return explainer_bytes(self._core)
         except NotFittedError:
@@ -272,11 +294,6 @@ class Counterfactuals(Explainer, FitMixin):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(X) first")
 
     def _make_ready(self, rows: Tensor) -> None:
-        """Raise unless these rows (n, d) can be explained."""
+        """Raise unless rows (n, d) can be explained."""
         self._require_fitted()
         self._core.schema.check(rows)
-
-
-def _refuse(where: str, settings: dict[str, Any]) -> None:
-    for name in settings:
-        raise TypeError(f"{where}() got an unexpected keyword argument '{name}'")

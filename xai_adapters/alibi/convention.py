@@ -1,19 +1,18 @@
 """Alibi's calling convention: its classes, the forms of its arguments, explanations as JSON.
 
-Where Alibi is installed the bases are its own; where it is not, small ones with the same fields
-stand in their place. This is the only file that names what is Alibi's.
+Where Alibi is installed the base classes are its own; otherwise small ones with the same fields
+take their place. Only this file imports Alibi.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections import ChainMap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from xai_adapters.features.array_black_box import like_rows
 if TYPE_CHECKING or find_spec("alibi") is None:
 
     class Explainer(ABC):
-        """The base of explainers: `meta`, with its entries as attributes too."""
+        """Base of explainers; the entries of `meta` are attributes too."""
 
         def __init__(self, meta: dict[str, Any]) -> None:
             meta |= {"name": type(self).__name__, "version": xai_adapters.__version__}
@@ -38,7 +37,7 @@ if TYPE_CHECKING or find_spec("alibi") is None:
             """Explain rows."""
 
     class FitMixin(ABC):
-        """What explainers have that are fitted."""
+        """Base of explainers that are fitted."""
 
         @abstractmethod
         def fit(self, X: Any) -> Any:
@@ -61,6 +60,8 @@ else:
 
 __all__ = ["Explainer", "Explanation", "FitMixin"]
 
+TargetClass: TypeAlias = Literal["other"] | int | Sequence[int] | np.ndarray[Any, Any] | Tensor
+
 
 class Explanation(_Explanation):
     """Alibi's explanation: `meta` and `data`, with their entries as attributes too.
@@ -81,7 +82,7 @@ class Explanation(_Explanation):
 
     @classmethod
     def from_json(cls, jsonrepr: str) -> Explanation:
-        """Return the explanation with this JSON; as with Alibi, arrays stay lists.
+        """Return the explanation with this JSON; as in Alibi, arrays stay lists.
 
         Raises:
             InvalidInputError: for anything but the JSON of an explanation.
@@ -94,7 +95,7 @@ class Explanation(_Explanation):
 
 
 def plain(value: Any) -> Any:
-    """Return a value as what strict JSON can hold; what has no JSON becomes its text.
+    """Return a value as strict JSON can hold it; what JSON does not have becomes text.
 
     Example:
         >>> plain({np.int64(1): np.array([1.5, np.nan]), "ok": np.bool_(True)})
@@ -116,7 +117,7 @@ def plain(value: Any) -> Any:
 
 
 def default_meta(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata that Alibi's bases complete."""
+    """Return the metadata that Alibi's base classes complete."""
     return {
         "name": None,
         "type": ["blackbox"],
@@ -127,22 +128,22 @@ def default_meta(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_predictor(predictor: Any) -> Any:
-    """Return a predictor that can be asked, or raise `NotApplicableError`, a `TypeError`."""
+    """Return a predictor, or raise `NotApplicableError`, a `TypeError`, if it cannot be called."""
     asked = any(callable(getattr(predictor, name, None)) for name in ("predict_proba", "predict"))
     if not (asked or callable(predictor)):
         raise NotApplicableError(
-            f"the predictor is {predictor!r:.60}, of type {type(predictor).__name__}; hand over a "
-            "function that returns (n, C) class probabilities, a torch module, or an estimator "
-            "with predict_proba or predict"
+            "predictor must be a function that returns (n, C) class probabilities, a torch module, "
+            f"or an estimator with predict_proba or predict; it is {predictor!r:.60}, of type "
+            f"{type(predictor).__name__}"
         )
     return predictor
 
 
 def one_predictor(**given: Any) -> Any:
-    """Return the predictor from among the names that Alibi's explainers have for it.
+    """Return the predictor, which Alibi's explainers call by several names.
 
     Raises:
-        NotApplicableError: unless exactly one of them is given, and can be asked.
+        NotApplicableError: unless exactly one is given, and can be called.
     """
     found = {name: value for name, value in given.items() if value is not None}
     if len(found) != 1:
@@ -152,53 +153,17 @@ def one_predictor(**given: Any) -> Any:
     return require_predictor(*found.values())
 
 
-# What code written for Alibi's explainers says of how they search, which ours have no use for.
-IGNORED = {
-    "__init__": "distance_fn target_proba max_iter early_stop lam_init max_lam_steps tol "
-    "learning_rate_init eps init decay write_dir debug sess kappa beta gamma ae_model enc_model "
-    "theta use_kdtree max_iterations c_init c_steps clip update_num_grad encoder decoder "
-    "encoder_preprocessor decoder_inv_preprocessor coeff_sparsity coeff_consistency weight_num "
-    "weight_cat latent_dim backend train_steps",
-    "fit": "trustscore_kwargs d_type w disc_perc standardize_cat_vars smooth center "
-    "update_feature_range",
-    "explain": "Y k k_type threshold verbose print_every log_every C batch_size diversity "
-    "num_samples patience tolerance",
-}
-
-
-def ignore(where: str, settings: Mapping[str, Any], stacklevel: int = 3) -> dict[str, Any]:
-    """Warn about settings of Alibi's explainers that have no meaning here.
-
-    Args:
-        where: the method that was given them, one of `IGNORED`.
-        settings: what it was given.
-        stacklevel: of the warning, so that it points to the caller's line.
-
-    Returns:
-        The other settings.
-    """
-    known = IGNORED[where].split()
-    said = sorted(name for name in known if settings.get(name) is not None)
-    if said:
-        warnings.warn(
-            f"{', '.join(said)}: how Alibi's own explainers search; ignored here",
-            stacklevel=stacklevel,
-        )
-    return {name: value for name, value in settings.items() if name not in known}
-
-
-def require_target(target_class: Any) -> Any:
-    """Return a target class that may be one, or raise `InvalidInputError`."""
+def check_target(target_class: Any) -> None:
+    """Raise `InvalidInputError` for a target class that cannot be one."""
     if target_class is None or (isinstance(target_class, str) and target_class != "other"):
         raise InvalidInputError(
-            f"target_class must be 'other', a class number, or one for each row; it is "
+            f"target_class must be 'other', a class number, or one for each row, is "
             f"{target_class!r:.60}"
         )
-    return target_class
 
 
 def class_numbers(target_class: Any, n_rows: int, n_classes: int) -> Tensor | None:
-    """Return the class (n,) each row is to reach, None for any other than its own.
+    """Return the class (n,) each row should reach, None for any other than its own.
 
     Args:
         target_class: "other", a class number, (n,) of them, or (n, C) with the largest entry at
@@ -213,13 +178,13 @@ def class_numbers(target_class: Any, n_rows: int, n_classes: int) -> Tensor | No
         >>> class_numbers([[0.0, 1.0]], 1, 2)
         tensor([1])
     """
-    require_target(target_class)
+    check_target(target_class)
     if isinstance(target_class, str):
         return None
     try:
         classes = torch.as_tensor(target_class)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"target_class {target_class!r:.60} is no number") from error
+        raise InvalidInputError(f"target_class must be numbers, is {target_class!r:.60}") from error
     if classes.ndim == 2 and classes.shape[1] == n_classes > 1:
         classes = classes.argmax(dim=1)
     classes = classes.flatten()
@@ -229,8 +194,8 @@ def class_numbers(target_class: Any, n_rows: int, n_classes: int) -> Tensor | No
         or len(classes) not in (1, n_rows)
     ):
         raise InvalidInputError(
-            f"target_class must be 'other', a class number, or one for each of {n_rows} rows; it "
-            f"is {target_class!r:.60}"
+            f"target_class must be 'other', a class number, or one for each of {n_rows} rows, is "
+            f"{target_class!r:.60}"
         )
     outside = (classes < 0) | (classes >= n_classes)
     if outside.any():
@@ -245,7 +210,7 @@ def counterfactual_data(
     rows: Tensor,
     shape: tuple[int, ...],
     before: Tensor,
-    outside: Tensor,
+    candidates: Tensor,
     after: Tensor,
     target: Tensor | None,
 ) -> dict[str, Any]:
@@ -253,38 +218,37 @@ def counterfactual_data(
 
     Args:
         rows: (n, d) what was explained.
-        shape: of one row, as the host has it.
+        shape: of one row for the host.
         before: (n, C) class probabilities of the rows.
-        outside: (n, d) where another class was sought.
-        after: (n, C) what the black box gives there; the class counts, and nothing else, as
-            success.
-        target: (n,) classes that were asked for, None for any other.
+        candidates: (n, d) where another class was sought.
+        after: (n, C) class probabilities of the candidates, which alone decide on success.
+        target: (n,) classes to reach, None for any other.
 
     Returns:
-        `cf`, `all`, `orig_class`, `orig_proba` and `success`. Of one row classes, distance, index
-        and success are plain numbers, and `cf` is None if it was not successful.
+        `cf`, `all`, `orig_class`, `orig_proba` and `success`. For a single row, classes, distance,
+        index and success are plain numbers, and `cf` is None if none was found.
     """
     original_class, reached = before.argmax(dim=1), after.argmax(dim=1)
     success = reached != original_class if target is None else reached == target
-    found = torch.where(success[:, None], outside, rows)
-    # A black box of labels may have shown a class for the first time.
+    found = torch.where(success[:, None], candidates, rows)
+    # A black box that returns labels may have returned a new one.
     known = torch.nn.functional.pad(before, (0, after.shape[1] - before.shape[1]))
     proba = torch.where(success[:, None], after, known)
 
-    def each(values: Tensor) -> Any:
+    def plain_if_one(values: Tensor) -> Any:
         return values.item() if len(values) == 1 else values.cpu().numpy()
 
     cf = {
         "X": like_rows(found, shape),
-        "class": each(proba.argmax(dim=1)),
+        "class": plain_if_one(proba.argmax(dim=1)),
         "proba": like_rows(proba, (proba.shape[1],)),
-        "distance": each((found - rows).abs().sum(dim=1)),
-        "index": each(torch.arange(len(rows))),
+        "distance": plain_if_one((found - rows).abs().sum(dim=1)),
+        "index": plain_if_one(torch.arange(len(rows))),
     }
     return {
         "cf": None if len(rows) == 1 and not success else cf,
         "all": {0: []},
-        "orig_class": each(original_class),
+        "orig_class": plain_if_one(original_class),
         "orig_proba": like_rows(before, (before.shape[1],)),
-        "success": each(success),
+        "success": plain_if_one(success),
     }

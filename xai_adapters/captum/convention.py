@@ -1,8 +1,8 @@
 """Captum's calling convention: inputs, targets and extra arguments, as rows and class numbers.
 
-Captum hands over a tensor or a tuple of tensors, a target in any of nine forms, and additional
-arguments, some of which go along with the examples; the core works on rows (n, d). Captum's
-private helpers move between versions; this is the only file that names them.
+Captum passes a tensor or a tuple of tensors, a target in any of nine forms, and additional
+arguments, some of which have one entry per example; the algorithms work on rows (n, d). Captum's
+private helpers move between versions; only this file imports them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xai_adapters.utils.rows import require_finite
 
 @dataclass(frozen=True)
 class Layout:
-    """How inputs are laid out, so that they can be flattened to rows (n, d) and put back."""
+    """Shapes and dtypes of inputs, which are flattened to rows (n, d) and restored."""
 
     shapes: list[torch.Size]
     dtypes: list[torch.dtype]
@@ -37,7 +37,7 @@ class Layout:
 
     @classmethod
     def of(cls, inputs: Tensor | tuple[Tensor, ...]) -> tuple[Layout, Tensor]:
-        """The layout of `inputs`, and their rows."""
+        """The layout of `inputs`, and their rows (n, d)."""
         tensors = _format_tensor_into_tuples(inputs)
         n_rows = len(tensors[0])
         for number, tensor in enumerate(tensors):
@@ -61,13 +61,13 @@ class Layout:
         return layout, rows
 
     def shaped(self, rows: Tensor) -> Tensor:
-        """Flat values (m, d) in the shape of a single input, as they are for a tuple of several."""
+        """Rows (m, d) in the shape of a single input, unchanged for a tuple of several."""
         return rows.view(-1, *self.shapes[0]) if self._is_single else rows
 
     def tensors(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Rows (m, d), or `shaped` ones, as the tensors `forward_func` takes."""
+        """Rows, flat or `shaped`, as the tensors that `forward_func` takes."""
         if self._is_single:
-            # Shaped rows keep their memory format.
+            # Not flattened before: shaped rows keep their memory format.
             return (rows.reshape(-1, *self.shapes[0]).to(self.dtypes[0]),)
         parts = rows.split([shape.numel() for shape in self.shapes], dim=1)
         return tuple(
@@ -98,7 +98,7 @@ class Layout:
     def feature_values(
         self, values: float | Tensor | tuple[Tensor, ...], name: str
     ) -> float | Tensor:
-        """A number as it is, or a value for each feature of one example, `shaped`."""
+        """A number unchanged, or a value for each feature of one example, `shaped`."""
         if not isinstance(values, tuple) and torch.as_tensor(values).ndim == 0:
             return values
         matched = zip(self._matched(cast(Tensor, values), name), self.shapes, strict=True)
@@ -128,7 +128,7 @@ class Layout:
 
 
 class Forward:
-    """A `forward_func` asked about flattened rows, each with its additional arguments."""
+    """A `forward_func` that is asked about flattened rows, each with its additional arguments."""
 
     def __init__(
         self,
@@ -142,26 +142,26 @@ class Forward:
 
     @property
     def has_row_arguments(self) -> bool:
-        """Whether some argument belongs to each row, so that no other row can be asked about."""
+        """Whether an argument has one entry per row, so that no other row can be asked about."""
         return any(self._goes_with_rows(argument) for argument in self._arguments)
 
     def outputs(self, batch_size: int | None = None) -> Tensor:
-        """Outputs (n, ...) of the rows as they are, leaving the model as it was found."""
+        """Outputs (n, ...) of the rows; the model is left as it was found."""
         every = torch.arange(len(self._rows), device=self._rows.device)
         with torch.no_grad(), left_as_found(self._forward_func, self._rows.device):
             blocks = every.split(batch_size or len(every))
             return torch.cat([self._ask(self._rows[block], block) for block in blocks])
 
     def outputs_of(self, points: Tensor) -> Tensor:
-        """Outputs (m, ...) of any points (m, d), where no argument belongs to a row."""
+        """Outputs (m, ...) of any points (m, d), if no argument belongs to a row."""
         no_rows = torch.empty(0, dtype=torch.int64, device=points.device)
         with torch.no_grad(), left_as_found(self._forward_func, points.device):
             return self._ask(points, no_rows)
 
     def decisions(self, target: Any) -> tuple[Tensor | None, Tensor]:
-        """The class (n,) to keep, None for the predicted, and where (n,) among the decisions.
+        """The class (n,) to keep, None for the predicted one, and the number (n,) of the decision.
 
-        The last dimension of the outputs is classes; dimensions before it number decisions.
+        The last dimension of the outputs is the classes; those before it number decisions.
         """
         n_rows, device = len(self._rows), self._rows.device
         one = self._ask(self._rows[:1], torch.zeros(1, dtype=torch.int64, device=device))
@@ -169,8 +169,8 @@ class Forward:
         if chosen is None:
             if one.ndim > 2:
                 raise InvalidInputError(
-                    f"outputs have shape {tuple(one.shape[1:])} an example; a target is needed to "
-                    "say which of their decisions to explain"
+                    f"outputs have shape {tuple(one.shape[1:])} per example; a target is needed "
+                    "to say which of their decisions to explain"
                 )
             return None, torch.zeros(n_rows, dtype=torch.int64, device=device)
         if one[0].numel() == 1:
@@ -178,7 +178,7 @@ class Forward:
         return chosen % one.shape[-1], chosen // one.shape[-1]
 
     def outputs_at(self, points: Tensor, rows: Tensor, position: Tensor) -> Tensor:
-        """Outputs (m, K) of one decision at points, copies of `rows` (m,) moved."""
+        """Outputs (m, K) of one decision at points that belong to `rows` (m,)."""
         outputs = self._ask(points, rows)
         if outputs.ndim <= 2:
             return outputs
@@ -206,15 +206,15 @@ class Forward:
 
 
 def flat_target(outputs: Tensor, target: Any) -> Tensor | None:
-    """The number (n,) among an example's outputs (n, ...) that a target means, None for None."""
+    """The position (n,) of a target among an example's flattened outputs, None for None."""
     if target is None:
         return None
     numbers = torch.arange(outputs[0].numel(), device=outputs.device).view(outputs.shape[1:])
-    # Captum's own selection, on numbers in the outputs' place: its rules and its errors.
+    # Captum's own selection, applied to the positions: its rules and its errors.
     chosen = cast(Tensor, _select_targets(numbers.expand(outputs.shape), target))
     if chosen.ndim != 1:
         raise InvalidInputError(
-            f"target {target!r:.60} selects outputs of shape {tuple(chosen.shape[1:])} an example; "
-            f"one is needed, from outputs of shape {tuple(outputs.shape[1:])}"
+            f"target {target!r:.60} selects {tuple(chosen.shape[1:])} outputs per example; one is "
+            f"needed, from outputs of shape {tuple(outputs.shape[1:])}"
         )
     return chosen

@@ -1,17 +1,18 @@
-"""How far a row's features may move while any predictor keeps its class, and the way out."""
+"""How far a row's features may move while any predictor keeps its class, and what lies beyond."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import Unpack
 
 from xai_adapters.box.explainer import Box, InvariantBox
+from xai_adapters.box.settings import BoxOptions
 from xai_adapters.errors import (
     ConstantPredictorError,
     FitWarning,
@@ -22,63 +23,56 @@ from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.features.standardization import standardization
 from xai_adapters.fimap import MinimalPerturbation
+from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions, Scale
 from xai_adapters.guarantees.sampling_bound import violating_mass
-from xai_adapters.model.outputs import class_probabilities
 from xai_adapters.model.state import left_as_found
-from xai_adapters.semifactual.table_boxes import TabularBoxes
+from xai_adapters.semifactual.counterfactual import nearest_counterfactuals
+from xai_adapters.semifactual.gradients import differentiable_probabilities, has_gradient
+from xai_adapters.semifactual.result import Semifactual
+from xai_adapters.semifactual.table_boxes import TableBoxes
+from xai_adapters.utils.options import (
+    check_choice,
+    check_number,
+    check_whole_number,
+    named_options,
+    shown,
+)
 from xai_adapters.utils.persistence import (
     explainer_bytes,
     explainer_from_bytes,
     read_explainer,
+    without_removed,
     write_explainer,
 )
 
 
-@dataclass(frozen=True)
-class Semifactual:
-    """What `SemifactualBox.explain` found for n rows of d columns, in the user's units.
-
-    Attributes:
-        lower: (n, d) how far down each feature may go; categories are held.
-        upper: (n, d) how far up.
-        violating_mass: bound on the share of a row's box, whole numbers rounded, where the
-            black box gives another class.
-        confidence: the probability with which that bound holds for a row.
-        counterfactual: (n, d) the nearest point found outside; the row where none was.
-        width: (n, c) half the side of the box in each continuous feature, in its unit, as
-            `InvariantBox` found it; the bounds are within it.
-    """
-
-    lower: Tensor
-    upper: Tensor
-    violating_mass: float
-    confidence: float
-    counterfactual: Tensor
-    width: Tensor
-
-
 class SemifactualBox:
-    """The box around a row in which any predictor keeps its class, and the nearest way out of it.
+    """The box around a row in which any predictor keeps its class, and a counterfactual outside.
 
-    `InvariantBox` is solved on a torch module itself or, for a predictor without a gradient, on
-    the surrogate that FIMAP fitted to it. The box is then shrunk until draws from it no longer
-    show the black box another class; and to leave it, features move in the order of increasing
-    width, as the narrowest matter most, until the black box flips.
+    `InvariantBox` runs on a torch module itself or, for a predictor without a gradient, on the
+    surrogate that FIMAP fitted to it. The box is then shrunk until random draws from it show no
+    other class of the black box. For the counterfactual, features move in the order of increasing
+    width, as the narrowest matter most, until the black box's decision flips.
 
     Args:
         schema: what the columns are and how each may change; by default all are continuous and
-            free. Categories are held in the box, and changed only on the way out, last.
-        max_width: the bound C on widths, one number or one for each continuous feature, in units:
-            the standard deviation of the rows of `fit`, or where nothing was fitted the feature's
-            own unit.
-        n_bound_draws: draws from a box in each round that asks the black box about it.
-        n_rounds: such rounds at most; the box is shrunk to the nearest 2^(1 - n_rounds).
-        confidence: of the bound on what the draws do not show.
-        scale: "column" counts each column's widths in its own standard deviation; "shared" all in
+            free. Categories do not change in the box, and change last in the counterfactual.
+        max_width: the bound C on widths, one number or one for each continuous feature. The unit
+            is the standard deviation of the rows of `fit`, or without a fit the feature's own.
+        n_bound_draws: draws from a box, in each round, about which the black box is asked.
+        n_rounds: rounds at most; the box is shrunk to the nearest 2^(1 - n_rounds).
+        confidence: of the bound on the share of the box that violates unseen.
+        scale: "column" divides each column's widths by its own standard deviation; "shared" all by
             one, for columns that share a unit, such as pixels.
-        surrogate: settings of the `MinimalPerturbation` that is fitted to predictors without a
+        surrogate: options of the `MinimalPerturbation` that is fitted to predictors without a
             gradient.
-        **settings: those of `InvariantBox`, `penalty` and `n_steps` for example.
+        internal_batch_size: as for `InvariantBox`.
+        show_progress: as for `InvariantBox`.
+        **options: see `InvariantBox`.
+
+    Raises:
+        UnknownOptionError: for an option that does not exist; the message suggests the nearest.
+        InvalidInputError: for an option of the wrong type or out of range.
 
     Example:
         >>> X = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
@@ -89,6 +83,7 @@ class SemifactualBox:
         (True, True)
     """
 
+    @named_options(InvariantBox, only=BoxOptions.__annotations__)
     def __init__(
         self,
         *,
@@ -97,25 +92,17 @@ class SemifactualBox:
         n_bound_draws: int = 256,
         n_rounds: int = 6,
         confidence: float = 0.95,
-        scale: Literal["column", "shared"] = "column",
-        surrogate: Mapping[str, Any] | None = None,
-        **settings: Any,
+        scale: Scale = "column",
+        surrogate: FittingOptions | None = None,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+        **options: Unpack[BoxOptions],
     ) -> None:
-        for name, value, allowed in (
-            ("n_bound_draws", n_bound_draws, n_bound_draws >= 1),
-            ("n_rounds", n_rounds, n_rounds >= 1),
-            ("confidence", confidence, 0 < confidence < 1),
-            ("scale", scale, scale in ("column", "shared")),
-        ):
-            if not allowed:
-                raise InvalidInputError(f"{name} cannot be {value!r}")
-        for name in ("shape", "bounds"):
-            if name in settings:
-                raise InvalidInputError(
-                    f"{name} is not for SemifactualBox: its boxes are symmetric, within what the "
-                    "schema allows"
-                )
-        if settings.get("draws") == "faded":
+        check_whole_number("n_bound_draws", n_bound_draws, at_least=1)
+        check_whole_number("n_rounds", n_rounds, at_least=1)
+        check_number("confidence", confidence, above=0, below=1)
+        check_choice("scale", scale, get_args(Scale))
+        if options.get("draws") == "faded":
             raise InvalidInputError(
                 "faded draws are not for SemifactualBox: columns have no range in common"
             )
@@ -124,15 +111,24 @@ class SemifactualBox:
         self.n_bound_draws = n_bound_draws
         self.n_rounds = n_rounds
         self.confidence = confidence
-        self.scale = scale
-        self.surrogate_settings = {"scale": scale, **(surrogate or {})}
-        self.settings = settings
-        # Now, not in the middle of an explanation, is the time to complain about settings.
+        self.scale: Scale = scale
+        self.surrogate_options: FittingOptions = surrogate or {}
+        self.box_options: dict[str, Any] = {
+            "internal_batch_size": internal_batch_size,
+            "show_progress": show_progress,
+            **options,
+        }
+        # Wrong options are refused here, not while explaining.
         self._solver()
-        MinimalPerturbation(**self.surrogate_settings)
+        self._new_surrogate(schema)
         self._unit: Tensor | None = None
         self._surrogate: MinimalPerturbation | None = None
         self._is_constant = False
+
+    def __repr__(self) -> str:
+        """The options that differ from their defaults."""
+        values = {"schema": self.schema, "max_width": self.max_width.tolist(), **self._options()}
+        return shown(self, values)
 
     def fit(self, X: Tensor, black_box: ArrayBlackBox) -> SemifactualBox:
         """Learn the features' units, and a surrogate if the black box has no gradient.
@@ -154,12 +150,14 @@ class SemifactualBox:
         schema = self._schema_of(X)
         schema.check(X, bounds=True)
         surrogate, is_constant = None, False
-        if not _has_gradient(black_box, X[:1]):
-            surrogate = MinimalPerturbation(schema=schema, **self.surrogate_settings)
+        if not has_gradient(black_box, X[:1]):
+            surrogate = self._new_surrogate(schema)
             try:
                 surrogate.fit(X, black_box)
             except ConstantPredictorError as error:
-                warnings.warn(f"{error}; until then no way out is found", FitWarning, stacklevel=2)
+                warnings.warn(
+                    f"{error}; until then no counterfactual is found", FitWarning, stacklevel=2
+                )
                 surrogate, is_constant = None, True
         numbers = schema.encode(X)[:, : len(schema.continuous)]
         _, self._unit = standardization(numbers, shared=self.scale == "shared")
@@ -167,11 +165,11 @@ class SemifactualBox:
         return self
 
     def solve(self, X: Tensor, black_box: ArrayBlackBox) -> Box:
-        """Find the widths of each row's box, as the model or the surrogate sees it.
+        """Find the widths of each row's box for the model or the surrogate.
 
         Args:
             X: (n, d) rows.
-            black_box: only a module with a gradient is asked.
+            black_box: asked only if it is a module with a gradient.
 
         Returns:
             Widths (n, c) of the continuous features, in units.
@@ -180,9 +178,9 @@ class SemifactualBox:
             NotFittedError: before `fit`, if the black box has no gradient.
             InvalidInputError: for rows that do not fit the schema.
         """
-        boxed, solver = self._boxed(X, black_box)
+        boxes = self._boxes(X, black_box)
         with left_as_found(black_box.predictor, X.device):
-            return boxed.solve(solver)
+            return boxes.solve(self._solver())
 
     def explain(
         self,
@@ -192,14 +190,13 @@ class SemifactualBox:
         original_class: Tensor | None = None,
         target: Tensor | None = None,
     ) -> Semifactual:
-        """Find the box around each row, and the nearest point outside.
+        """Find the box around each row, and the nearest counterfactual outside.
 
         Args:
             X: (n, d) rows.
-            black_box: asked about draws from the box and on the way out of it; a module with a
+            black_box: asked about draws from the box and about counterfactuals; a module with a
                 gradient also by `InvariantBox`.
-            original_class: (n,) the class of each row, if it is known; by default the black box is
-                asked.
+            original_class: (n,) the class of each row, if known; by default the black box is asked.
             target: (n,) the class to reach outside; by default any other.
 
         Returns:
@@ -209,25 +206,28 @@ class SemifactualBox:
             NotFittedError: before `fit`, if the black box has no gradient.
             InvalidInputError: for rows that do not fit the schema.
         """
-        boxed, solver = self._boxed(X, black_box)
+        boxes = self._boxes(X, black_box)
         if original_class is None:
             original_class = black_box.labels(X)
         self._check_original_class(original_class)
         with torch.no_grad(), left_as_found(black_box.predictor, X.device):
-            # Without numbers there is no box to solve.
-            width = boxed.solve(solver).width if len(boxed.unit) else boxed.numbers
-            scale = boxed.safe_scale(
+            solver = self._solver()
+            # Without continuous features there is no box to solve.
+            width = boxes.solve(solver).width if len(boxes.unit) else boxes.numbers
+            scale = boxes.safe_scale(
                 width, original_class, self.n_bound_draws, self.n_rounds, solver.seed
             )
             every = torch.arange(len(X), device=X.device)
-            bounds = boxed.bounds(width, every, scale)
-            reach = self.max_width.to(boxed.unit).expand(boxed.unit.shape)
-            outside = boxed.encoded
+            lower, upper = (
+                torch.cat((bound, boxes.groups), dim=1)
+                for bound in boxes.bounds(width, every, scale)
+            )
+            outside = boxes.encoded
             if not self._is_constant:
-                outside, _ = boxed.leave(width, reach, original_class, target)
+                reach = self.max_width.to(boxes.unit).expand(boxes.unit.shape)
+                outside = nearest_counterfactuals(boxes, width, reach, original_class, target)
         lower, upper, outside = (
-            boxed.schema.decode(encoded).to(X.dtype)
-            for encoded in (*(torch.cat((b, boxed.groups), dim=1) for b in bounds), outside)
+            boxes.schema.decode(encoded).to(X.dtype) for encoded in (lower, upper, outside)
         )
         return Semifactual(
             lower=lower,
@@ -239,7 +239,7 @@ class SemifactualBox:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write settings, units and surrogate to one file.
+        """Write options, units and surrogate to one file.
 
         Raises:
             OSError: if the file cannot be written.
@@ -251,14 +251,7 @@ class SemifactualBox:
             tensors["surrogate"] = explainer_bytes(self._surrogate)
         facts = {
             "schema": None if self.schema is None else self.schema.to_dict(),
-            "settings": {
-                "n_bound_draws": self.n_bound_draws,
-                "n_rounds": self.n_rounds,
-                "confidence": self.confidence,
-                "scale": self.scale,
-                "surrogate": self.surrogate_settings,
-                **self.settings,
-            },
+            "settings": self._options(),
             "is_constant": self._is_constant,
         }
         write_explainer(path, type(self).__name__, tensors, facts)
@@ -273,7 +266,13 @@ class SemifactualBox:
         """
         tensors, facts = read_explainer(path, cls.__name__, device)
         schema = None if facts["schema"] is None else FeatureSchema.from_dict(facts["schema"])
-        loaded = cls(schema=schema, max_width=tensors["max_width"], **facts["settings"])
+        settings = facts["settings"]
+        surrogate = without_removed(settings["surrogate"] or {}, REMOVED_SETTINGS)
+        loaded = cls(
+            schema=schema,
+            max_width=tensors["max_width"],
+            **{**settings, "surrogate": surrogate or None},
+        )
         loaded._unit, loaded._is_constant = tensors.get("unit"), facts["is_constant"]
         if "surrogate" in tensors:
             loaded._surrogate = explainer_from_bytes(MinimalPerturbation, tensors["surrogate"])
@@ -287,15 +286,31 @@ class SemifactualBox:
         if n_classes and (original_class >= n_classes).any():
             row = int((original_class >= n_classes).nonzero()[0])
             raise InvalidInputError(
-                f"row {row} has class {int(original_class[row])}; fit saw the classes 0 to "
-                f"{n_classes - 1} only: fit on rows of every class"
+                f"row {row} has class {int(original_class[row])}; fit saw only the classes 0 to "
+                f"{n_classes - 1}: fit on rows of every class"
             )
 
     def _solver(self) -> InvariantBox:
-        return InvariantBox(max_width=self.max_width, **self.settings, output_type="probabilities")
+        return InvariantBox(
+            max_width=self.max_width, output_type="probabilities", **self.box_options
+        )
 
-    def _boxed(self, X: Tensor, black_box: ArrayBlackBox) -> tuple[TabularBoxes, InvariantBox]:
-        """The rows with what is asked about points around them, and what solves their boxes."""
+    def _new_surrogate(self, schema: FeatureSchema | None) -> MinimalPerturbation:
+        options: FittingOptions = {"scale": self.scale, **self.surrogate_options}
+        return MinimalPerturbation(schema=schema, **options)
+
+    def _options(self) -> dict[str, Any]:
+        """The options that JSON can hold."""
+        return {
+            "n_bound_draws": self.n_bound_draws,
+            "n_rounds": self.n_rounds,
+            "confidence": self.confidence,
+            "scale": self.scale,
+            "surrogate": self.surrogate_options or None,
+            **self.box_options,
+        }
+
+    def _boxes(self, X: Tensor, black_box: ArrayBlackBox) -> TableBoxes:
         schema = self._schema_of(X)
         schema.check(X)
         unit = torch.ones(len(schema.continuous)) if self._unit is None else self._unit
@@ -306,27 +321,16 @@ class SemifactualBox:
 
         unit = unit.to(X.device)
         encoded = schema.encode(X).to(torch.promote_types(X.dtype, unit.dtype))
-        return TabularBoxes(schema, encoded, unit, probabilities, labels), self._solver()
+        return TableBoxes(schema, encoded, unit, probabilities, labels)
 
     def _model(
         self, X: Tensor, schema: FeatureSchema, black_box: ArrayBlackBox
     ) -> Callable[[Tensor], Tensor]:
-        """What gives encoded points (m, e) class probabilities (m, K) that have a gradient."""
-        if _has_gradient(black_box, X[:1]):
-            if black_box.resolved_output_type == "auto":
-                black_box.labels(X)
-            is_probability = torch.tensor(black_box.resolved_output_type == "probabilities")
-
-            def of_module(points: Tensor) -> Tensor:
-                black_box.n_queries += len(points)
-                outputs = black_box.predictor(black_box.as_asked(schema.decode(points)))
-                outputs = outputs.reshape(len(points), -1).to(points.device)
-                reading = is_probability.to(points.device).expand(len(points))
-                return class_probabilities(outputs, reading, black_box.threshold)
-
-            return of_module
+        """A differentiable function of encoded points (m, e) to class probabilities (m, K)."""
+        if has_gradient(black_box, X[:1]):
+            return differentiable_probabilities(black_box, schema, X)
         if self._is_constant:
-            # One class everywhere, and a gradient that says so.
+            # One class everywhere, with a gradient of 0.
             return lambda points: points[:, :1] * 0 + points.new_tensor([1.0, 0.0])
         if self._surrogate is None:
             raise NotFittedError(
@@ -334,18 +338,3 @@ class SemifactualBox:
                 "fit(X) first"
             )
         return self._surrogate.class_probabilities
-
-
-def _has_gradient(black_box: ArrayBlackBox, row: Tensor) -> bool:
-    """Whether the black box is a module whose outputs have a gradient in the row (1, d)."""
-    model = black_box.predictor
-    if not isinstance(model, nn.Module):
-        return False
-    black_box.n_queries += 1
-    with torch.enable_grad(), left_as_found(model, row.device):
-        row = row.detach().clone().requires_grad_()
-        outputs = model(black_box.as_asked(row))
-        if not isinstance(outputs, Tensor) or not outputs.requires_grad:
-            return False
-        (slope,) = torch.autograd.grad(outputs.sum(), row, allow_unused=True)
-    return slope is not None

@@ -1,4 +1,4 @@
-"""Boxes around rows of a table: their widths, how much of each is safe, and the way out."""
+"""Boxes around rows of a table: their widths, their bounds, and how much of each is safe."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from torch import Generator, Tensor
 from xai_adapters.box.explainer import Box, InvariantBox
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.guarantees.sampling_bound import largest_safe_scale
-from xai_adapters.semifactual.counterfactual import leave_box
 
-# Points that are made and asked about at once.
+# Points in one call of the black box.
 _BLOCK = 8192
-# Far from the seeds of `InvariantBox`: what the box was fitted to would be no evidence for it.
+# Far from the seeds of `InvariantBox`: draws that a box was fitted to are no evidence for it.
 _SEED = 1_000_000_007
-# Draws after which rows that showed a violation are asked no further.
+# Draws per call; rows that showed a violation are not asked again.
 _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class TabularBoxes:
-    """Encoded rows, and all that is asked about points around them.
+class TableBoxes:
+    """Encoded rows, and two functions of points around them.
 
     Args:
         schema: of the rows; it settles every point that the black box is asked about.
         encoded: (n, e) the rows, encoded.
-        unit: (c,) of each continuous feature; widths are counted in it.
-        probabilities: class probabilities (m, K) that a differentiable model gives encoded points
-            (m, e).
+        unit: (c,) the unit of each continuous feature's width.
+        probabilities: a differentiable function of encoded points (m, e) to class probabilities
+            (m, K).
         labels: the black box's classes (m,) of encoded points (m, e).
     """
 
@@ -56,7 +55,7 @@ class TabularBoxes:
         return self.schema.intervals(self.encoded)
 
     def solve(self, solver: InvariantBox) -> Box:
-        """The widths (n, c) of each row's box, in units; what cannot move does not narrow it."""
+        """Find the widths (n, c) of each row's box, in units, within what the schema allows."""
 
         def outputs(scaled: Tensor, lower: Tensor, upper: Tensor, groups: Tensor) -> Tensor:
             numbers = torch.clamp(scaled * self.unit, lower, upper).to(scaled.dtype)
@@ -67,7 +66,7 @@ class TabularBoxes:
         )
 
     def bounds(self, width: Tensor, rows: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower and upper ends (a, c) of some rows' boxes, scaled by (a,), within the schema."""
+        """Lower and upper bounds (a, c) of some rows' boxes, scaled by (a,), within the schema."""
         own, half = self.numbers[rows], (scale[:, None] * width[rows]).to(self.unit) * self.unit
         lower = torch.maximum(own - half, self._intervals[0][rows]).to(own.dtype)
         upper = torch.minimum(own + half, self._intervals[1][rows]).to(own.dtype)
@@ -79,17 +78,17 @@ class TabularBoxes:
     def safe_scale(
         self, width: Tensor, original_class: Tensor, n_draws: int, n_rounds: int, seed: int
     ) -> Tensor:
-        """How much (n,) of each box can be kept so that draws do not show another class."""
+        """The scale (n,) of each box at which draws from it show no other class."""
 
         def violates(rows: Tensor, scale: Tensor, number: int) -> Tensor:
-            # All rows share the draws of a round, and no two rounds share any.
+            # All rows share the draws of a round; each round has its own.
             generator = Generator(width.device).manual_seed(_SEED + seed * n_rounds + number)
             draws = torch.rand(
                 (n_draws, len(self.unit)), generator=generator, device=width.device
             ).to(self.numbers.dtype)
             return torch.cat(
                 [
-                    self._sees_another(width, original_class, some, scales, draws)
+                    self._violates(width, original_class, some, scales, draws)
                     for some, scales in zip(
                         rows.split(_BLOCK // _AT_ONCE),
                         scale.split(_BLOCK // _AT_ONCE),
@@ -100,9 +99,10 @@ class TabularBoxes:
 
         return largest_safe_scale(violates, len(self.encoded), n_rounds, width.device)
 
-    def _sees_another(
+    def _violates(
         self, width: Tensor, original_class: Tensor, rows: Tensor, scale: Tensor, draws: Tensor
     ) -> Tensor:
+        """Whether (a,) some of the draws (m, c) from the scaled boxes of `rows` violate."""
         lower, upper = self.bounds(width, rows, scale)
         seen = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         for t in draws.split(_AT_ONCE):
@@ -115,74 +115,6 @@ class TabularBoxes:
             found = self.labels(self.schema.settle(self.encoded[of_row], points))
             seen[left] = (found != original_class[of_row]).view(-1, len(t)).any(dim=1)
         return seen
-
-    def leave(
-        self, width: Tensor, reach: Tensor, original_class: Tensor, target: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The nearest point (n, e) found outside, and whether (n,) it has the wanted class.
-
-        Args:
-            width: (n, c) of the boxes, in units: the narrowest feature moves first.
-            reach: (c,) how far features move at first, in units.
-            original_class: (n,) the class of each row.
-            target: (n,) the class to reach, None for any other than the row's own.
-        """
-        wanted = original_class if target is None else target
-        sign = -1 if target is None else 1
-
-        def progress(points: Tensor) -> Tensor:
-            return torch.cat(
-                [
-                    sign * self.probabilities(some).gather(1, classes[:, None])[:, 0]
-                    for some, classes in zip(
-                        points.split(_BLOCK), wanted.split(_BLOCK), strict=True
-                    )
-                ]
-            )
-
-        def flips(rows: Tensor, points: Tensor) -> Tensor:
-            found = self.labels(points)
-            return found != original_class[rows] if target is None else found == target[rows]
-
-        end = self._ends(reach * self.unit, progress)
-        if target is not None:
-            end = torch.where((target == original_class)[:, None], self.encoded, end)
-        return leave_box(self.schema, self.encoded, end, self._places(width), flips)
-
-    def _ends(self, reach: Tensor, progress: Callable[[Tensor], Tensor]) -> Tensor:
-        """Where each feature (n, e) would go: alone, it makes the most progress there."""
-        end = self.encoded.clone()
-        nothing = self.encoded.new_full((len(self.encoded),), -torch.inf)
-        for column, step in enumerate(reach.tolist()):
-            gain = nothing.clone()
-            for change in (-step, step):
-                point = self.encoded.clone()
-                point[:, column] += change
-                point = self.schema.settle(self.encoded, point)
-                found = progress(point).to(gain)
-                better = (found > gain) & (point[:, column] != self.encoded[:, column])
-                end[better, column], gain[better] = point[better, column], found[better]
-        may_take, start = self.schema.choices(self.encoded), len(self.unit)
-        for size in self.schema.group_sizes:
-            gain = nothing.clone()
-            for category in range(start, start + size):
-                point = self.encoded.clone()
-                point[:, start : start + size] = 0
-                point[:, category] = 1
-                found = progress(point).to(gain)
-                other = may_take[:, category - len(self.unit)] & (self.encoded[:, category] == 0)
-                better = (found > gain) & other
-                end[better, start : start + size] = point[better, start : start + size]
-                gain[better] = found[better]
-            start += size
-        return end
-
-    def _places(self, width: Tensor) -> Tensor:
-        """The place (n, e) in the order of moving of each column's feature: categories last."""
-        n_numbers, sizes = len(self.unit), torch.tensor(self.schema.group_sizes, dtype=torch.int64)
-        of_groups = (n_numbers + torch.arange(len(sizes))).repeat_interleave(sizes)
-        of_numbers = width.argsort(dim=1, stable=True).argsort(dim=1)
-        return torch.cat((of_numbers, of_groups.to(width.device).expand(len(width), -1)), dim=1)
 
     @cached_property
     def _is_whole(self) -> Tensor:

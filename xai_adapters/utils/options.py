@@ -199,6 +199,18 @@ def call_as_text(name: str, values: Mapping[str, Any], defaults: Mapping[str, An
     return f"{name}({', '.join(given)})"
 
 
+def shown(instance: object, values: Mapping[str, Any]) -> str:
+    """A `repr`: the constructor's call, with the options that differ from its defaults.
+
+    Args:
+        instance: of the class that was called.
+        values: of its options, by name.
+    """
+    parameters = inspect.signature(type(instance)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return call_as_text(type(instance).__name__, values, defaults)
+
+
 def _is_same(value: Any, default: Any) -> bool:
     """Whether a value is the default; arrays never are."""
     return value is default or (type(value) is type(default) and bool(value == default))

@@ -118,15 +118,21 @@ def read_explainer(
 
 def _upgraded(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of format 1, by the names of format 2."""
-
-    def renamed(named: Mapping[str, Any]) -> dict[str, Any]:
-        return {_RENAMED_IN_2.get(name, name): value for name, value in named.items()}
-
-    parts = renamed(facts)
+    parts = renamed_options(facts)
     for part in _PARTS_WITH_NAMES:
         if isinstance(parts.get(part), dict):
-            parts[part] = renamed(parts[part])
+            parts[part] = renamed_options(parts[part])
     return parts
+
+
+def renamed_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of format 1 by the names of format 2; those of format 2 stay as they are.
+
+    Example:
+        >>> renamed_options({"put_back": True, "seed": 0})
+        {'sparsify': True, 'seed': 0}
+    """
+    return {_RENAMED_IN_2.get(name, name): value for name, value in options.items()}
 
 
 def without_removed(settings: Mapping[str, Any], removed: Mapping[str, Any]) -> dict[str, Any]:
