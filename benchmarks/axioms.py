@@ -47,19 +47,20 @@ SANITY = ("model_randomization", "label_randomization")
 # Larger steps, so that a width can still grow to its bound.
 BRIEF_SEARCH = {"n_steps": 20, "n_draws": 8, "step_size": 0.15, "tolerance": 0}
 # Of what is made.
-BRIEF_SETTINGS = {"invariant_box": BRIEF_SEARCH, "fimap_local_search": {"local_search": 60}}
+BRIEF_OPTIONS = {"invariant_box": BRIEF_SEARCH, "fimap_local_search": {"local_search": 60}}
 SECONDS_ALLOWED = 10.0
 
 
 def in_brief(name: str, subject: Any) -> Any:
     """One of ours, made with few steps or questions."""
-    from xai_adapters.explainers import ours
+    from xai_adapters.registry import explainer_entry
 
+    make = explainer_entry(name).load()
     if name == "invariant_box_counterfactual":
-        return ours.invariant_box_counterfactual(subject, surrogate=BRIEF_FIT, **BRIEF_SEARCH)
-    made = getattr(ours, name)(subject, **({} if name == "invariant_box" else BRIEF_FIT))
-    fewer = BRIEF_SETTINGS.get(name)
-    return replace(made, settings={**made.settings, **fewer}) if fewer else made
+        return make(subject, surrogate=BRIEF_FIT, **BRIEF_SEARCH)
+    made = make(subject, **({} if name == "invariant_box" else BRIEF_FIT))
+    fewer = BRIEF_OPTIONS.get(name)
+    return replace(made, options={**made.options, **fewer}) if fewer else made
 
 
 def tested(name: str, brief: bool) -> Explainer:

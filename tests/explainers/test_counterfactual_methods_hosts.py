@@ -134,7 +134,7 @@ def test_dice_gradient_needs_gradients_of_every_column(name: str):
 @pytest.mark.parametrize("entry", DICE)
 def test_dice_changes_only_what_it_is_let(entry: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("dice_ml")
-    monkeypatch.setattr("xai_adapters.explainers.dice_methods._MOST_QUESTIONS", 2_500)
+    monkeypatch.setattr("xai_adapters.explainers.dice_methods._MAX_QUERIES", 2_500)
     of, rows = subject("mixed forest")
     rows = rows[3:6]
     free = with_schema(of, MIXED.restricted(["income", "job"]))
@@ -151,7 +151,7 @@ def test_dice_changes_only_what_it_is_let(entry: str, monkeypatch: pytest.Monkey
 def test_rows_stay_where_dice_finds_nothing(entry: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("dice_ml")
     # Genetic search would never give up.
-    monkeypatch.setattr("xai_adapters.explainers.dice_methods._MOST_QUESTIONS", 200)
+    monkeypatch.setattr("xai_adapters.explainers.dice_methods._MAX_QUERIES", 200)
     of, rows = subject("mixed forest")
 
     class Constant:
@@ -207,8 +207,6 @@ def test_a_missing_host_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch)
     for module in ("dice_ml", "alibi.explainers"):
         monkeypatch.setitem(sys.modules, module, None)
     for entry, library in (("dice_random", "dice_ml"), ("cfrl", "alibi")):
-        module = str(explainer_entry(entry).make).partition(":")[0]
-        monkeypatch.delitem(sys.modules, module, raising=False)
         with pytest.raises(ImportError, match=rf"{library}.* pip install 'xai-adapters\["):
             explainer_entry(entry).load()(subject("moons forest")[0])
 

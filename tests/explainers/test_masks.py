@@ -5,7 +5,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from xai_adapters.errors import NotApplicableError
-from xai_adapters.explainers import learned_mask, random_masks
+from xai_adapters.explainers import learned_mask, rise
 from xai_adapters.registry import Subject
 
 FILL = 0.25
@@ -32,11 +32,11 @@ TARGET = torch.tensor([1, 0])
 
 
 def test_rise_is_the_mean_of_masks_by_probability(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(random_masks, "_N_MASKS", 100)
+    monkeypatch.setattr(rise, "_N_MASKS", 100)
     model = OnePixel((4, 5))
-    found = random_masks.rise(subject(model, IMAGES, seed=3)).explain(IMAGES, TARGET)
+    found = rise.rise(subject(model, IMAGES, seed=3)).explain(IMAGES, TARGET)
     generator = Generator().manual_seed(3)
-    masks = [random_masks._masks(50, 9, 11, generator) for _ in range(2)]
+    masks = [rise._masks(50, 9, 11, generator) for _ in range(2)]
     for row, target in enumerate(TARGET.tolist()):
         total, seen = torch.zeros(9, 11), torch.zeros(9, 11)
         for mask in torch.cat(masks)[:, 0]:
@@ -50,14 +50,14 @@ def test_rise_is_the_mean_of_masks_by_probability(monkeypatch: pytest.MonkeyPatc
 
 
 def test_rise_finds_the_pixel_that_matters_for_and_against():
-    found = random_masks.rise(subject(OnePixel((4, 5)), IMAGES)).explain(IMAGES, TARGET)
+    found = rise.rise(subject(OnePixel((4, 5)), IMAGES)).explain(IMAGES, TARGET)
     best, worst = found[:, 0].flatten(1).argmax(dim=1), found[:, 0].flatten(1).argmin(dim=1)
     assert (best[0].item(), worst[1].item()) == (4 * 11 + 5, 4 * 11 + 5)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (14, 15), (28, 28), (33, 100)])
 def test_masks_cover_the_image_evenly(height: int, width: int):
-    masks = random_masks._masks(3000, height, width, Generator().manual_seed(0))
+    masks = rise._masks(3000, height, width, Generator().manual_seed(0))
     assert masks.shape == (3000, 1, height, width)
     assert masks.min() >= 0
     assert masks.max() <= 1 + 1e-6
@@ -84,6 +84,6 @@ def test_a_learned_mask_does_not_depend_on_the_batch():
 
 def test_images_alone_are_masked():
     table = Subject(nn.Linear(3, 2), torch.zeros(4, 3), "tabular", None)
-    for make in (random_masks.rise, learned_mask.learned_mask):
+    for make in (rise.rise, learned_mask.learned_mask):
         with pytest.raises(NotApplicableError, match="tables do not have"):
             make(table)

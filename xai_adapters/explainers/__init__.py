@@ -1,5 +1,6 @@
-"""Makers of the registered explainers, one file for each library they come from.
+"""The registered explainers, one file for each library or method.
 
-Each function takes a `Subject` and returns an `Explainer`; the registry imports its file when the
-explainer is used.
+A maker is a function that takes a `Subject`, returns an `Explainer` and is decorated with
+`xai_adapters.registry.registered`; the registry finds it in any file of this folder. Libraries are
+imported inside makers, so that looking an explainer up imports none of them.
 """

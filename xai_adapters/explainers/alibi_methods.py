@@ -1,8 +1,7 @@
-"""Maker of Alibi's counterfactual generator that runs without TensorFlow: CounterfactualRL."""
+"""Alibi's counterfactual generator that runs without TensorFlow: CounterfactualRL."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,15 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from xai_adapters.errors import MissingDependencyError, require
+from xai_adapters.errors import require
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
 from xai_adapters.features.kinds import Categorical
-from xai_adapters.registry import CounterfactualGenerator, Subject
-
-# Loaded with this module, as its seconds are not those of a fit; who needs it says so.
-with suppress(MissingDependencyError):
-    require("alibi.explainers", "alibi")
+from xai_adapters.registry.claims import claims_nothing
+from xai_adapters.registry.entries import CounterfactualGenerator, registered
+from xai_adapters.registry.subject import Subject
 
 # The settings of Alibi's own example on Adult.
 _SETTINGS = {"coeff_sparsity": 0.5, "coeff_consistency": 0.5, "batch_size": 100}
@@ -28,20 +25,27 @@ _ROUNDING = 1e-5  # of a standard deviation
 Array = np.ndarray[Any, Any]
 
 
+@registered(
+    baseline="data",
+    kind="counterfactual",
+    block_size=100,
+    claims=claims_nothing("training its network takes minutes for each model", "counterfactual"),
+    host="alibi.explainers",
+)
 def cfrl(
     subject: Subject, steps: int = 10_000, autoencoder_steps: int = 5_000
 ) -> CounterfactualGenerator:
-    """Counterfactuals by reinforcement learning, and the autoencoder that it wants trained first.
+    """Alibi's CounterfactualRLTabular, 10,000 steps.
 
-    An actor is trained to move a row's latent code so that what is decoded from it has the class
-    asked for. What it gives is returned as it comes: it may not have flipped.
+    After an autoencoder, an actor is trained to move a row's latent code so that the row decoded
+    from it has the target class. Its answers are returned as they are: they may not have flipped.
 
     Samoilescu, Van Looveren and Klaise, "Model-agnostic and scalable counterfactual explanations
-    via reinforcement learning", 2021; Alibi's CounterfactualRLTabular with its torch backend.
+    via reinforcement learning", 2021, with Alibi's torch backend.
 
     Args:
         subject: the model and its table.
-        steps: of actor and critic, each asks about 100 rows.
+        steps: of actor and critic; each queries 100 rows.
         autoencoder_steps: of the autoencoder, 128 rows each.
 
     Raises:
@@ -54,8 +58,8 @@ def cfrl(
 
     def probabilities(codes: Array) -> Array:
         rows = encoded.schema.decode(table.encoded(codes).to(device)).to(dtype)
-        found: Array = encoded.black_box.probabilities(rows).cpu().numpy()
-        return found
+        array: Array = encoded.black_box.probabilities(rows).cpu().numpy()
+        return array
 
     with seeded_and_silent(subject.seed, device), torch.enable_grad():
         encoder, decoder = _autoencoder(encoded, table, autoencoder_steps)
@@ -64,8 +68,8 @@ def cfrl(
             encoder=encoder,
             decoder=decoder,
             latent_dim=_LATENT,
-            encoder_preprocessor=table.standardised,
-            decoder_inv_preprocessor=table.codes_of_standardised,
+            encoder_preprocessor=table.standardized,
+            decoder_inv_preprocessor=table.codes_of_standardized,
             category_map=table.category_map,
             feature_names=list(table.schema.names),
             immutable_features=[f.name for f in table.schema.features if not f.mutable],
@@ -73,7 +77,7 @@ def cfrl(
             backend="pytorch",
             train_steps=steps,
             seed=subject.seed,
-            # Processes that load data would have to be handed the black box.
+            # Processes that load data would need the black box.
             num_workers=0,
             **_SETTINGS,
         )
@@ -81,26 +85,27 @@ def cfrl(
 
     def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
         codes = table.codes(rows)
-        # The likeliest of the other classes; of two there is one.
+        # The likeliest of the other classes, or the other of two.
         target = 1 - original_class
         if n_classes > 2:
             outputs = encoded.black_box.probabilities(encoded.schema.decode(rows).to(dtype))
             target = outputs.scatter(1, original_class[:, None], -1.0).argmax(dim=1)
         with seeded_and_silent(subject.seed, rows.device):
-            found = explainer.explain(
+            explanation = explainer.explain(
                 codes, target.cpu().numpy(), table.conditions(rows), batch_size=len(rows)
             )
-        points = table.encoded(found.data["cf"]["X"]).to(rows)
-        # Standardising and back moves what stays by its rounding.
+        points = table.encoded(explanation.data["cf"]["X"]).to(rows)
+        # Standardizing and back moves unchanged values by rounding.
         rounding = (points - rows).abs() <= _ROUNDING * encoded.column_scale.to(rows)
         return torch.where(rounding, rows, points)
 
     n_classes = encoded.black_box.probabilities(subject.background[:1]).shape[1]
-    return encoded.generator(search)
+    settings = {"steps": steps, "autoencoder_steps": autoencoder_steps, **_SETTINGS}
+    return encoded.generator(search, settings)
 
 
 class _Table:
-    """Encoded rows as arrays of numbers and codes (n, features), and Alibi's words for them."""
+    """Encoded rows as arrays of numbers and codes (n, features), described for Alibi."""
 
     def __init__(self, encoded: EncodedSubject) -> None:
         self.subject, self.schema = encoded, with_plain_names(encoded.schema, one_hot=False)
@@ -113,23 +118,23 @@ class _Table:
 
     def codes(self, encoded: Tensor) -> Array:
         """Encoded rows (n, e) as numbers and codes (n, features)."""
-        found: Array = self.schema.decode(encoded.cpu()).numpy()
-        return found
+        array: Array = self.schema.decode(encoded.cpu()).numpy()
+        return array
 
     def encoded(self, codes: Array) -> Tensor:
         """Numbers and codes (n, features) as encoded rows (n, e)."""
         return self.schema.encode(torch.from_numpy(np.array(codes, dtype=np.float32)))
 
-    def standardised(self, codes: Array) -> Array:
-        """What the autoencoder is given: standardised numbers, then one-hot groups."""
+    def standardized(self, codes: Array) -> Array:
+        """What the autoencoder is given: standardized numbers, then one-hot groups."""
         encoded = self.encoded(codes)
         encoded[:, : len(self.mean)] = (encoded[:, : len(self.mean)] - self.mean) / self.unit
-        found: Array = encoded.numpy()
-        return found
+        array: Array = encoded.numpy()
+        return array
 
-    def codes_of_standardised(self, standardised: Array) -> Array:
-        """The inverse of `standardised`, with whole numbers in integer features."""
-        encoded = torch.from_numpy(np.array(standardised, dtype=np.float32))
+    def codes_of_standardized(self, standardized: Array) -> Array:
+        """The inverse of `standardized`, with whole numbers in integer features."""
+        encoded = torch.from_numpy(np.array(standardized, dtype=np.float32))
         numbers = encoded[:, : len(self.mean)] * self.unit + self.mean
         integer = [feature.integer for feature in self.schema.continuous]
         whole = torch.tensor(integer, dtype=torch.bool)
@@ -138,7 +143,7 @@ class _Table:
 
     @property
     def ranges(self) -> dict[str, list[float]]:
-        """How far each number may go, in shares of its range over the background."""
+        """How far each number may move, in shares of its range over the background."""
         extents = (self.highest - self.lowest).clamp(min=1e-12).tolist()
         return {
             feature.name: [max(-1.0, down / extent), min(1.0, up / extent)]
@@ -147,13 +152,13 @@ class _Table:
         }
 
     def conditions(self, rows: Tensor) -> list[dict[str, list[Any]]]:
-        """What each encoded row may change to, where `ranges` and the background do not say it.
+        """What each encoded row may change to, if `ranges` and the background do not say it.
 
-        Alibi keeps to both by itself, and conditions cost it time.
+        Alibi keeps to both without conditions, which take it time.
         """
         bounds = [(feature.lower, feature.upper) for feature in self.schema.continuous]
-        seen = zip(bounds, self.lowest.tolist(), self.highest.tolist(), strict=True)
-        narrow = any(lower > low or upper < high for (lower, upper), low, high in seen)
+        columns = zip(bounds, self.lowest.tolist(), self.highest.tolist(), strict=True)
+        narrow = any(lower > low or upper < high for (lower, upper), low, high in columns)
         if not narrow and all(feature.allowed is None for feature in self.schema.categorical):
             return []
         extent = (self.highest - self.lowest).to(rows)
@@ -195,7 +200,7 @@ class _Decoder(nn.Module):
 
 def _autoencoder(encoded: EncodedSubject, table: _Table, steps: int) -> tuple[nn.Module, _Decoder]:
     """Fit an encoder and a decoder to the background, from the global random state."""
-    rows = torch.from_numpy(table.standardised(table.codes(encoded.background)))
+    rows = torch.from_numpy(table.standardized(table.codes(encoded.background)))
     c = encoded.n_numbers
     encoder = nn.Sequential(
         nn.Linear(rows.shape[1], _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _LATENT), nn.Tanh()

@@ -1,58 +1,83 @@
-"""Makers of dice-ml's counterfactual generators: random, genetic, kd-tree, gradient."""
+"""dice-ml's counterfactual generators: random, genetic, kd-tree, gradient."""
 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.errors import MissingDependencyError, NotApplicableError, require
+from xai_adapters.errors import NotApplicableError, require
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_plain_names
 from xai_adapters.explainers.host_state import seeded_and_silent
 from xai_adapters.model.outputs import class_probabilities
 from xai_adapters.model.state import left_as_found
-from xai_adapters.registry import CounterfactualGenerator, Subject
+from xai_adapters.registry.claims import ASKS_MODEL, GLOBAL_GENERATORS, Claims, claims_nothing
+from xai_adapters.registry.entries import CounterfactualGenerator, registered
+from xai_adapters.registry.subject import Subject
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# Loaded with this module, as its seconds are not those of a fit; who needs it says so.
-with suppress(MissingDependencyError):
-    require("dice_ml", "dice")
-
 _OUTCOME = "outcome"
 # DiCE rounds numbers; a thousandth of a standard deviation is fine enough.
 _PRECISION = 1e-3
-# Genetic search asks for ever, row by row, where no random start is permitted and flips; this many
-# questions, on top of the background that it asks about for each row, are enough elsewhere.
-_MOST_QUESTIONS = 5_000
+# Genetic search goes on for ever where no random start is permitted and flips; elsewhere this many
+# queries a row are enough, besides the background that it queries for each row.
+_MAX_QUERIES = 5_000
+
+_CLAIMS: Claims = {
+    **ASKS_MODEL,
+    "validity": "it may return its last candidate, which is not always a counterfactual",
+    "counterfactual_batch_independence": GLOBAL_GENERATORS,
+}
+_dice = partial(registered, baseline="data", kind="counterfactual", block_size=1, host="dice_ml")
 
 
+@_dice(claims=_CLAIMS)
 def dice_random(subject: Subject) -> CounterfactualGenerator:
-    """Random draws of ever more features at once, 1,000 of them, made sparser afterwards."""
-    return _dice(subject, "random")
+    """DiCE, random sampling.
+
+    It draws 1,000 changes of ever more features at once, and makes them sparser afterwards.
+    """
+    return _generator(subject, "random")
 
 
+@_dice(
+    claims=claims_nothing(
+        "it searches for minutes where no permitted change flips", "counterfactual"
+    )
+)
 def dice_genetic(subject: Subject) -> CounterfactualGenerator:
-    """A genetic search that begins at training rows of the other class."""
-    return _dice(subject, "genetic")
+    """DiCE, genetic search.
+
+    It begins at training rows of the other class.
+    """
+    return _generator(subject, "genetic")
 
 
+@_dice(claims=_CLAIMS)
 def dice_kdtree(subject: Subject) -> CounterfactualGenerator:
-    """The nearest training rows of the other class that keep the constraints as they are."""
-    return _dice(subject, "kdtree")
+    """DiCE, training rows from a kd-tree.
+
+    They are the nearest of the other class that keep the constraints as they are.
+    """
+    return _generator(subject, "kdtree")
 
 
-def dice_gradient(subject: Subject, **settings: Any) -> CounterfactualGenerator:
-    """Gradient descent with DiCE's own loss, at least 500 steps a row.
+@_dice(claims=claims_nothing("it takes minutes for a few rows", "counterfactual"))
+def dice_gradient(
+    subject: Subject, *, min_iter: int = 500, max_iter: int = 5_000
+) -> CounterfactualGenerator:
+    """DiCE, gradient descent.
 
     Args:
         subject: a torch module and its table.
-        settings: further ones of DiCE's `generate_counterfactuals`, such as `min_iter`.
+        min_iter: least number of steps for a row.
+        max_iter: largest number of steps for a row.
 
     Raises:
         NotApplicableError: without gradients.
@@ -60,13 +85,13 @@ def dice_gradient(subject: Subject, **settings: Any) -> CounterfactualGenerator:
     subject.network()
     if subject.schema and any(not feature.one_hot for feature in subject.schema.categorical):
         raise NotApplicableError("needs gradients, which codes of categories do not have")
-    return _dice(subject, "gradient", **settings)
+    return _generator(subject, "gradient", min_iter=min_iter, max_iter=max_iter)
 
 
-def _dice(subject: Subject, method: str, **settings: Any) -> CounterfactualGenerator:
+def _generator(subject: Subject, method: str, **options: Any) -> CounterfactualGenerator:
     dice_ml = require("dice_ml", "dice")
-    # How DiCE says that there is no counterfactual.
-    none_found = require("raiutils.exceptions", "dice").UserConfigValidationException
+    # DiCE raises it where there is no counterfactual.
+    none_found_error = require("raiutils.exceptions", "dice").UserConfigValidationException
     encoded = EncodedSubject.of(subject)
     table = _Table(encoded)
     frame = table.frame(encoded.background)
@@ -78,50 +103,50 @@ def _dice(subject: Subject, method: str, **settings: Any) -> CounterfactualGener
         outcome_name=_OUTCOME,
         continuous_features_precision=table.precision,
     )
-    asked: _Estimator | _OtherClass
+    queried: _Estimator | _OtherClass
     if method == "gradient":
-        asked = _OtherClass(subject, table)
-        model = dice_ml.Model(model=asked, backend="PYT", func="ohe-min-max")
+        queried = _OtherClass(subject, table)
+        model = dice_ml.Model(model=queried, backend="PYT", func="ohe-min-max")
     else:
-        asked = _Estimator(table, subject.background.dtype)
-        model = dice_ml.Model(model=asked, backend="sklearn")
+        queried = _Estimator(table, subject.background.dtype)
+        model = dice_ml.Model(model=queried, backend="sklearn")
     with seeded_and_silent(subject.seed, subject.background.device):
         explainer = dice_ml.Dice(data, model, method=method)
-    settings = {"total_CFs": 1, "posthoc_sparsity_algorithm": "binary", **settings}
+    settings = {"total_CFs": 1, "posthoc_sparsity_algorithm": "binary", **options}
 
     def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
-        found = rows.clone()
+        points = rows.clone()
         for at, (row, label) in enumerate(zip(rows.split(1), original_class.tolist(), strict=True)):
             vary, ranges = table.permitted(row)
             if not vary:
                 continue
             with seeded_and_silent(subject.seed, rows.device), left_as_found(subject.model):
-                desired = asked.desired(row, label)
+                desired = queried.desired(row, label)
                 try:
                     explained = explainer.generate_counterfactuals(
                         table.frame(row), desired_class=desired, features_to_vary=vary,
                         permitted_range=ranges, **settings,
                     )  # fmt: skip
-                except (_TooManyQuestionsError, none_found):
+                except (_TooManyQueriesError, none_found_error):
                     continue
             example = explained.cf_examples_list[0]
-            # The sparser one is what DiCE shows; its search may end short of the flip.
+            # DiCE shows the sparser one, but its search may end before the class flips.
             for frame in (example.final_cfs_df_sparse, example.final_cfs_df):
                 if frame is not None and len(frame):
                     point = table.encoded(frame[:1], row)
                     if flips(torch.tensor([at], device=rows.device), point):
-                        found[at] = point[0]
+                        points[at] = point[0]
                         break
-        return found
+        return points
 
-    return encoded.generator(search)
+    return encoded.generator(search, settings)
 
 
 class _Table:
     """Encoded rows as DataFrames that DiCE can take, and what a row may change to.
 
-    DiCE takes features apart by the beginnings of their names, wants numbers before categories,
-    and turns categories into text: the schema's twin with plain names is proof against all three.
+    DiCE tells features apart by prefixes of their names, wants numbers before categories and turns
+    categories into text: the schema with plain names is safe from all three.
     """
 
     def __init__(self, encoded: EncodedSubject) -> None:
@@ -142,20 +167,20 @@ class _Table:
         return self.schema.to_dataframe(encoded.double())
 
     def encoded(self, frame: DataFrame, row: Tensor) -> Tensor:
-        """A DataFrame's row (1, e); what DiCE only rounded is what it was in `row`."""
-        found = self.schema.to_rows(frame).to(row)
+        """A DataFrame's row (1, e), with the values of `row` where DiCE has only rounded them."""
+        encoded = self.schema.to_rows(frame).to(row)
         steps = torch.tensor([10.0**-digits for digits in self.precision.values()]).to(row)
         c = self.subject.n_numbers
-        near = (found[:, :c] - row[:, :c]).abs() <= 0.501 * steps
-        found[:, :c] = torch.where(near, row[:, :c], found[:, :c])
-        return found
+        near = (encoded[:, :c] - row[:, :c]).abs() <= 0.501 * steps
+        encoded[:, :c] = torch.where(near, row[:, :c], encoded[:, :c])
+        return encoded
 
     def permitted(self, row: Tensor) -> tuple[list[str], dict[str, list[Any]]]:
         """Names of the features of a row (1, e) that may vary, and the range of every feature.
 
-        DiCE draws from ranges, so they end where the background does; categories that it does not
-        hold are unknown to DiCE, and so is a row that has one. What may not vary gets the whole
-        range, as DiCE divides by its extent.
+        DiCE samples from ranges, so they end where the background does. Categories that are not in
+        the background are unknown to DiCE, and so are rows that have one. What may not vary gets
+        the whole range, as DiCE divides by its extent.
         """
         schema, c = self.subject.schema, self.subject.n_numbers
         if not self.known.to(row.device)[row[0, c:] > 0.5].all():
@@ -163,17 +188,17 @@ class _Table:
         vary: list[str] = []
         ranges: dict[str, list[Any]] = {}
         widest = torch.minimum(self.lowest, row[0, :c]), torch.maximum(self.highest, row[0, :c])
-        lower, upper = (ends[0] for ends in schema.intervals(row))
+        lower, upper = (bound[0] for bound in schema.intervals(row))
         lower, upper = torch.maximum(lower, widest[0]), torch.minimum(upper, widest[1])
         for at, feature in enumerate(self.schema.continuous):
-            ends: list[float] = [float(lower[at]), float(upper[at])]
+            bounds: list[float] = [float(lower[at]), float(upper[at])]
             if feature.integer:
-                ends = [math.ceil(ends[0]), math.floor(ends[1])]
-            if ends[0] < ends[1]:
+                bounds = [math.ceil(bounds[0]), math.floor(bounds[1])]
+            if bounds[0] < bounds[1]:
                 vary.append(feature.name)
             else:
-                ends = [float(widest[0][at]), float(widest[1][at])]
-            ranges[feature.name] = ends
+                bounds = [float(widest[0][at]), float(widest[1][at])]
+            ranges[feature.name] = bounds
         sizes = schema.group_sizes
         for category, may, known in zip(
             self.schema.categorical,
@@ -191,12 +216,12 @@ class _Table:
         return vary, ranges
 
 
-class _TooManyQuestionsError(Exception):
+class _TooManyQueriesError(Exception):
     pass
 
 
 class _Estimator:
-    """The black box as an estimator of DiCE's DataFrames, with a budget of questions a row."""
+    """The black box as an estimator of DiCE's DataFrames, with a budget of queries a row."""
 
     def __init__(self, table: _Table, dtype: torch.dtype) -> None:
         self.table, self.dtype = table, dtype
@@ -211,9 +236,9 @@ class _Estimator:
 
     def predict_proba(self, frame: DataFrame) -> np.ndarray[Any, Any]:
         """Class probabilities (n, K)."""
-        found: np.ndarray[Any, Any]
-        found = self._probabilities(self.table.schema.to_rows(frame)).cpu().numpy()
-        return found
+        probabilities = self._probabilities(self.table.schema.to_rows(frame))
+        array: np.ndarray[Any, Any] = probabilities.cpu().numpy()
+        return array
 
     def predict(self, frame: DataFrame) -> np.ndarray[Any, Any]:
         """Classes (n,)."""
@@ -221,12 +246,12 @@ class _Estimator:
         return labels
 
     def _renew(self) -> None:
-        self.left = _MOST_QUESTIONS + len(self.table.subject.background)
+        self.left = _MAX_QUERIES + len(self.table.subject.background)
 
     def _probabilities(self, encoded: Tensor) -> Tensor:
         self.left -= len(encoded)
         if self.left < 0:
-            raise _TooManyQuestionsError
+            raise _TooManyQueriesError
         subject = self.table.subject
         rows = subject.schema.decode(encoded.to(subject.background.device)).to(self.dtype)
         return subject.black_box.probabilities(rows)
@@ -235,8 +260,8 @@ class _Estimator:
 class _OtherClass(nn.Module):
     """The probability of all classes but the row's, as a module of DiCE's normalised columns.
 
-    DiCE clears and fills the gradients of the module that it is given: the subject's network is
-    kept out of its sight, and asked with detached weights.
+    DiCE clears and fills the gradients of the module that it is given, so it never sees the
+    subject's network, which is called with detached weights.
     """
 
     def __init__(self, subject: Subject, table: _Table) -> None:
@@ -248,8 +273,8 @@ class _OtherClass(nn.Module):
         known = torch.cat((torch.ones_like(table.lowest, dtype=torch.bool), table.known))
         low, extent = table.lowest, table.highest - table.lowest
 
-        def ask(normalised: Tensor) -> Tensor:
-            """Probabilities (n, K) of rows of DiCE's columns: categories that it knows, only."""
+        def query(normalised: Tensor) -> Tensor:
+            """Probabilities (n, K) of rows of DiCE's columns, which hold known categories only."""
             points = like.new_zeros(len(normalised), len(known))
             points[:, known] = normalised.to(like)
             numbers = points[:, : len(low)] * extent + low
@@ -261,7 +286,7 @@ class _OtherClass(nn.Module):
                 outputs, torch.full_like(outputs[:, 0], graded, dtype=torch.bool)
             )
 
-        self._ask = ask
+        self._query = query
 
     def desired(self, row: Tensor, original_class: int) -> int:
         """The class to ask DiCE for: any but `original_class`."""
@@ -270,5 +295,5 @@ class _OtherClass(nn.Module):
 
     def forward(self, normalised: Tensor) -> Tensor:
         """Probability (n, 1) of leaving the class; (1,) for one row (columns,)."""
-        found = 1 - self._ask(torch.atleast_2d(normalised))[:, self.original_class, None]
-        return found.view(*normalised.shape[:-1], 1).cpu()
+        other = 1 - self._query(torch.atleast_2d(normalised))[:, self.original_class, None]
+        return other.view(*normalised.shape[:-1], 1).cpu()

@@ -1,10 +1,11 @@
-"""What every counterfactual comparator works on: a subject's table encoded, and its metric."""
+"""A subject's table as encoded rows, and their metric: what counterfactual comparators work on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,10 @@ from xai_adapters.features.kinds import Continuous, Feature
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.features.standardization import standardization
 from xai_adapters.model.black_box import BlackBox
-from xai_adapters.registry import FunctionGenerator, Subject
+from xai_adapters.registry.entries import FunctionGenerator
+from xai_adapters.registry.subject import Subject
 
-_READING_ROWS = 256
+_OUTPUT_TYPE_ROWS = 256
 # For row numbers (a,) and encoded points (a, e): whether the black box gives each point another
 # class than its row's (a,).
 Flips = Callable[[Tensor, Tensor], Tensor]
@@ -24,14 +26,14 @@ Flips = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class EncodedSubject:
-    """A subject's rows as encoded rows (see `FeatureSchema.encode`), and how far they are apart.
+    """A subject's rows as encoded rows (see `FeatureSchema.encode`), and their distances.
 
     The metric: the L2 norm of the numbers' changes, each divided by its column's standard deviation
     over the background and multiplied by its cost, plus the cost of each category that changes.
 
     Args:
         schema: what the columns are and how each may change.
-        black_box: the model; every question goes through it.
+        black_box: the model; every query goes through it.
         background: (m, e) encoded background rows.
 
     Raises:
@@ -60,13 +62,13 @@ class EncodedSubject:
         schema = subject.schema or FeatureSchema.all_continuous(rows.shape[1])
         black_box = BlackBox(subject.model)
         if isinstance(subject.model, nn.Module):
-            # Few rows of logits can look like probabilities; these are enough to tell.
-            black_box.probabilities(rows[:_READING_ROWS])
+            # A few rows of logits can look like probabilities; this many do not.
+            black_box.probabilities(rows[:_OUTPUT_TYPE_ROWS])
         return cls(schema, black_box, schema.encode(_precise(rows)))
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether the black box's numbers are probabilities, and not logits."""
+        """Whether the black box gives probabilities, and not logits."""
         return self.black_box.resolved_output_type != "logits"
 
     @cached_property
@@ -81,13 +83,13 @@ class EncodedSubject:
 
     @cached_property
     def scale(self) -> Tensor:
-        """(c,) the change of each number that has length 1."""
+        """(c,) the change of each number that has length 1: `unit` over its cost."""
         costs = torch.tensor([feature.cost for feature in self.schema.continuous])
         return self.unit / costs.to(self.unit)
 
     @cached_property
     def column_scale(self) -> Tensor:
-        """(e,) the change of each encoded column that counts as one: `scale`, and 1 in groups."""
+        """(e,) the change of each encoded column that has length 1: `scale`, and 1 in groups."""
         n_grouped = self.background.shape[1] - self.n_numbers
         return torch.cat((self.scale, self.scale.new_ones(n_grouped)))
 
@@ -104,7 +106,7 @@ class EncodedSubject:
         return torch.arange(len(sizes)).repeat_interleave(sizes).to(self.background.device)
 
     def length(self, before: Tensor, after: Tensor) -> Tensor:
-        """How far (n,) encoded rows are from others, (n, e) each, in the metric."""
+        """Distances (n,) between encoded rows, (n, e) each."""
         c = self.n_numbers
         length: Tensor = ((after - before)[:, :c] / self.scale.to(before)).norm(dim=1)
         if c == before.shape[1]:
@@ -120,21 +122,26 @@ class EncodedSubject:
         change[:, : self.n_numbers] /= self.scale.to(change)
         change[:, self.n_numbers :] /= 2
         n_features = self.n_numbers + len(self.category_costs)
-        found = torch.zeros(len(change), n_features).to(change).index_add(1, self.owner, change)
-        found[:, self.n_numbers :] *= self.category_costs.to(found)
-        return found
+        changes = torch.zeros(len(change), n_features).to(change).index_add(1, self.owner, change)
+        changes[:, self.n_numbers :] *= self.category_costs.to(changes)
+        return changes
 
     def labels(self, encoded: Tensor, dtype: torch.dtype) -> Tensor:
-        """Class (n,) that the black box gives encoded rows (n, e), asked in the model's `dtype`."""
+        """Classes (n,) that the black box gives encoded rows (n, e), queried in a `dtype`."""
         return self.black_box.labels(self.schema.decode(encoded).to(dtype))
 
-    def generator(self, search: Callable[[Tensor, Tensor, Flips], Tensor]) -> FunctionGenerator:
+    def generator(
+        self,
+        search: Callable[[Tensor, Tensor, Flips], Tensor],
+        settings: Mapping[str, Any] | None = None,
+    ) -> FunctionGenerator:
         """A generator of counterfactuals from a search among encoded rows.
 
         Args:
             search: gives for encoded rows (n, e), their classes (n,) and `flips` encoded rows
-                (n, e). Ours keep every constraint and have flipped, or are as they were; what a
-                host gives is passed on.
+                (n, e). Ours keep every constraint and flip, or stay as they were; results of hosts
+                are passed on.
+            settings: plain values, for the results of a benchmark.
         """
 
         def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
@@ -145,18 +152,18 @@ class EncodedSubject:
                     return torch.zeros(0, dtype=torch.bool, device=points.device)
                 return self.labels(points, rows.dtype) != original_class[some]
 
-            found = search(encoded, original_class, flips)
-            changed = (found != encoded).any(dim=1, keepdim=True)
-            return torch.where(changed, self.schema.decode(found).to(rows.dtype), rows)
+            points = search(encoded, original_class, flips)
+            changed = (points != encoded).any(dim=1, keepdim=True)
+            return torch.where(changed, self.schema.decode(points).to(rows.dtype), rows)
 
-        return FunctionGenerator(counterfactuals)
+        return FunctionGenerator(counterfactuals, settings or {})
 
 
 def with_plain_names(schema: FeatureSchema, *, one_hot: bool) -> FeatureSchema:
-    """The same features with the numbers first, one-hot or as codes, and names that hosts can take.
+    """The same features, numbers first, one-hot or as codes, under names that hosts can take.
 
     Rows of the one-hot form are the encoded rows of `schema`, and `encode` of the other form gives
-    them too. No name is the beginning of another, and categories are text in their own order.
+    them too. No name is a prefix of another, and categories are text in their own order.
 
     Example:
         >>> from xai_adapters.features.schema import Categorical

@@ -1,7 +1,6 @@
-"""Makers of counterfactual generators that find the nearest counterfactual there is.
+"""Exact counterfactuals: the nearest that exist, for models where they can be computed.
 
-They serve the models and tables for which that can be computed, and show how far the others are
-from it. Near is meant in the metric of `EncodedSubject`.
+Other generators are compared with them. Distances are those of `EncodedSubject`.
 """
 
 from __future__ import annotations
@@ -15,17 +14,31 @@ from torch import Tensor, nn
 
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
-from xai_adapters.registry import CounterfactualGenerator, Subject
+from xai_adapters.registry.claims import ASKS_MODEL, Claims, claims_nothing
+from xai_adapters.registry.entries import CounterfactualGenerator, registered
+from xai_adapters.registry.subject import Subject
 
 _GRID = 400
 _MARGIN = 0.3
 _CELLS = 4_000_000
-# How far beyond the plane rows go, as a share of the way: as little as rounding lets them flip.
+# How far rows go beyond the plane, as a share of the distance: as little as rounding permits.
 _OVERSHOOTS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
+_EXACT: Claims = {
+    **ASKS_MODEL,
+    **dict.fromkeys(
+        (
+            "coverage", "idempotence", "no_needless_change", "shortest_step", "linear_length",
+            "linear_direction",
+        ),
+        0,
+    ),
+}  # fmt: skip
 
+
+@registered(kind="counterfactual", claims=_EXACT, domain={"max_hidden_layers": 0})
 def nearest_on_plane(subject: Subject) -> CounterfactualGenerator:
-    """The nearest point beyond a linear classifier's plane, in closed form.
+    """The nearest point beyond a linear classifier's plane.
 
     A row of class o leaves it where another class k has the larger score, beyond the plane
     (w_k - w_o) x + b_k - b_o = 0. In the metric's units the nearest such point lies at the foot of
@@ -46,18 +59,18 @@ def nearest_on_plane(subject: Subject) -> CounterfactualGenerator:
         score = at @ weights.T + biases
         lead = score.gather(1, original_class[:, None]) - score
         slope = (weights[None] - weights[original_class][:, None]) * scale
-        below, above = ((end.double() - at) / scale for end in schema.intervals(rows))
-        end = torch.where(slope > 0, above[:, None], below[:, None])
+        below, above = ((bound.double() - at) / scale for bound in schema.intervals(rows))
+        limit = torch.where(slope > 0, above[:, None], below[:, None])
         own = nn.functional.one_hot(original_class, len(weights)).bool()
         left = torch.arange(len(rows), device=rows.device)
         for overshoot in _OVERSHOOTS:
-            rise = lead[left].clamp(min=0) * (1 + overshoot) + overshoot * slope[left].norm(dim=2)
-            steps, reached = _steepest(slope[left], end[left], rise)
+            gain = lead[left].clamp(min=0) * (1 + overshoot) + overshoot * slope[left].norm(dim=2)
+            steps, reached = _steepest(slope[left], limit[left], gain)
             far = steps.norm(dim=2).masked_fill(own[left] | ~reached, torch.inf)
-            way, nearest = far.min(dim=1)
+            length, nearest = far.min(dim=1)
             step = steps[torch.arange(len(left), device=rows.device), nearest]
             points = schema.settle(rows[left], (at[left] + step * scale).to(rows))
-            flipped = way.isfinite() & flips(left, points)
+            flipped = length.isfinite() & flips(left, points)
             best[left[flipped]] = points[flipped]
             left = left[~flipped]
         return best
@@ -65,26 +78,26 @@ def nearest_on_plane(subject: Subject) -> CounterfactualGenerator:
     return encoded.generator(search)
 
 
-def _steepest(slope: Tensor, end: Tensor, rise: Tensor) -> tuple[Tensor, Tensor]:
-    """The shortest steps (n, K, d) along which planes rise by so much, and whether they can (n, K).
+def _steepest(slope: Tensor, limit: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """The shortest steps (n, K, d) to a gain of linear functions, and whether there is one (n, K).
 
     Args:
-        slope: (n, K, d) of each plane.
-        end: (n, K, d) how far each coordinate may go in the direction in which the plane rises.
-        rise: (n, K), at least 0.
+        slope: (n, K, d) of each function.
+        limit: (n, K, d) how far each coordinate may go in the direction in which it rises.
+        gain: (n, K), at least 0.
     """
-    at_end = slope == 0
+    at_limit = slope == 0
     steps = torch.zeros_like(slope)
-    # Each turn holds at least one more coordinate at its end, or is the last.
+    # Each iteration stops at least one more coordinate at its limit, or is the last.
     for _ in range(slope.shape[2] + 1):
-        gained = torch.where(at_end, slope * steps, 0).sum(dim=2)
-        steepness = torch.where(at_end, 0, slope.square()).sum(dim=2)
-        reached = (steepness > 0) | (gained >= rise)
-        multiple = (rise - gained).clamp(min=0) / torch.where(steepness > 0, steepness, 1)
-        steps = torch.where(at_end, steps, multiple[:, :, None] * slope)
-        beyond = steps.abs() > end.abs()
-        steps = torch.where(beyond, end, steps)
-        at_end = at_end | beyond
+        gained = torch.where(at_limit, slope * steps, 0).sum(dim=2)
+        steepness = torch.where(at_limit, 0, slope.square()).sum(dim=2)
+        reached = (steepness > 0) | (gained >= gain)
+        multiple = (gain - gained).clamp(min=0) / torch.where(steepness > 0, steepness, 1)
+        steps = torch.where(at_limit, steps, multiple[:, :, None] * slope)
+        beyond = steps.abs() > limit.abs()
+        steps = torch.where(beyond, limit, steps)
+        at_limit = at_limit | beyond
         if not beyond.any():
             break
     return steps, reached
@@ -115,17 +128,31 @@ def _linear_scores(model: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 _MONOTONE = (nn.Identity, nn.Softmax, nn.LogSoftmax)
 
 
+@registered(
+    kind="counterfactual",
+    claims={
+        **_EXACT,
+        **dict.fromkeys(
+            ("no_needless_change", "shortest_step", "linear_length", "linear_direction"),
+            "the nearest grid point is farther away than the nearest point",
+        ),
+    },
+    domain={"min_features": 2, "max_features": 2},
+)
 def nearest_on_grid(subject: Subject) -> CounterfactualGenerator:
-    """The nearest of 400 x 400 points around the background, for two columns of free numbers."""
+    """The nearest of 400 x 400 points, for two columns of numbers.
+
+    The grid covers the background and a margin around it.
+    """
     encoded = EncodedSubject.of(subject)
     if not encoded.schema.is_free or encoded.n_numbers != 2:
         raise NotApplicableError("needs two columns of numbers that are free to change")
     margin = _MARGIN * encoded.unit
-    ends = zip(
+    bounds = zip(
         encoded.background.amin(dim=0) - margin, encoded.background.amax(dim=0) + margin,
         strict=True,
     )  # fmt: skip
-    axes = [torch.linspace(float(low), float(high), _GRID) for low, high in ends]
+    axes = [torch.linspace(float(low), float(high), _GRID) for low, high in bounds]
     grid = torch.cartesian_prod(*axes).to(encoded.background)
     labels = encoded.labels(grid, subject.background.dtype)
 
@@ -149,8 +176,14 @@ def nearest_on_grid(subject: Subject) -> CounterfactualGenerator:
     return encoded.generator(search)
 
 
+@registered(
+    kind="counterfactual",
+    claims=claims_nothing(
+        "it explains a single decision tree, and the axioms draw networks", "counterfactual"
+    ),
+)
 def nearest_leaf(subject: Subject) -> CounterfactualGenerator:
-    """The nearest point in any leaf of another class, for a single scikit-learn decision tree.
+    """The nearest point of another class's leaf, for one decision tree of scikit-learn's.
 
     A leaf is a box of numbers and a set of categories. Cut with what a row may change to, its
     nearest point is known in closed form; the nearest over all leaves of other classes is exact.
@@ -165,9 +198,9 @@ def nearest_leaf(subject: Subject) -> CounterfactualGenerator:
         every = torch.arange(len(rows), device=rows.device)
         for some in every.split(max(1, _CELLS // leaves.lower.shape[0] // rows.shape[1])):
             points, reachable = leaves.nearest(encoded, rows[some], original_class[some])
-            found = some[reachable]
-            flipped = flips(found, points[reachable])
-            best[found[flipped]] = points[reachable][flipped]
+            reached = some[reachable]
+            flipped = flips(reached, points[reachable])
+            best[reached[flipped]] = points[reachable][flipped]
         return best
 
     return encoded.generator(search)
@@ -253,11 +286,11 @@ class _Leaves:
             possible &= choice.any(dim=2)
             far += cost * (hard != group).any(dim=2)
             points.append(hard)
-        way, leaf = far.masked_fill(~possible, torch.inf).min(dim=1)
+        length, leaf = far.masked_fill(~possible, torch.inf).min(dim=1)
         every = torch.arange(len(rows), device=rows.device)
         nearest = torch.cat(points, dim=2)[every, leaf].to(rows)
         # Rounding to the rows' precision must not move what is kept.
-        return torch.where(nearest == rows, rows, nearest), way.isfinite()
+        return torch.where(nearest == rows, rows, nearest), length.isfinite()
 
 
 def _float32_above(bound: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -273,12 +306,12 @@ def _float32_at_most(bound: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _estimator_with(attribute: str, model: Any, kind: str) -> Any:
-    """A fitted scikit-learn estimator, maybe inside of what is wrapped around it to count."""
-    # An ensemble, too, has an `estimator`: one that is not fitted.
-    found = next(
+    """A fitted scikit-learn estimator, which may be wrapped by one that counts queries."""
+    # Ensembles have an `estimator` too: one that is not fitted.
+    estimator = next(
         (held for held in (model, getattr(model, "estimator", None)) if hasattr(held, attribute)),
         None,
     )
-    if found is None:
+    if estimator is None:
         raise NotApplicableError(f"needs a {kind} of scikit-learn's")
-    return found
+    return estimator

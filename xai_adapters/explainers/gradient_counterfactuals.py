@@ -1,7 +1,8 @@
-"""Makers of counterfactual generators that follow a network's gradient.
+"""Counterfactuals that follow a network's gradient.
 
-Both move encoded rows within their constraints, categories as weights between 0 and 1, and ask the
-network about the settled rows on the way. Categories held as codes have no gradient and stay.
+Both methods move encoded rows within their constraints, categories as weights between 0 and 1, and
+query the network about the settled rows on the way. Categories held as codes have no gradient and
+stay.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
 from xai_adapters.model.state import left_as_found
-from xai_adapters.registry import CounterfactualGenerator, Subject
+from xai_adapters.registry.claims import ASKS_MODEL
+from xai_adapters.registry.entries import CounterfactualGenerator, registered
+from xai_adapters.registry.subject import Subject
 
 _STEP = 0.05
 _ASCENT_STEPS = 200
@@ -21,8 +24,12 @@ _STEPS_A_ROUND = 100
 _MOMENTS, _TINY = (0.9, 0.999), 1e-8
 
 
+@registered(kind="counterfactual", claims=ASKS_MODEL)
 def gradient_ascent(subject: Subject) -> CounterfactualGenerator:
-    """Steps of a twentieth of a standard deviation along the gradient until the class changes."""
+    """Steps along the other class's gradient until it flips.
+
+    Each is a twentieth of a standard deviation long.
+    """
     network = _Network(subject)
     encoded = network.encoded
     scale = encoded.column_scale
@@ -44,18 +51,19 @@ def gradient_ascent(subject: Subject) -> CounterfactualGenerator:
                 break
         return best
 
-    return encoded.generator(search)
+    return encoded.generator(search, {"n_steps": _ASCENT_STEPS, "step_size": _STEP})
 
 
+@registered(kind="counterfactual", claims=ASKS_MODEL)
 def wachter(subject: Subject) -> CounterfactualGenerator:
-    """Wachter et al.'s method: lambda times the loss of the other class, plus the distance.
+    """Wachter et al.: gradient descent on the other class's loss and the distance.
 
-    The distance is the paper's: absolute changes over each column's median absolute deviation
-    (over its standard deviation where that is 0), and one for each category that changes. Adam
-    minimises the sum for a lambda that grows from round to round until the row flips, and of the
-    settled points on the way that flip the nearest is kept. In place of the squared error, whose
-    gradient vanishes where a network is certain, the loss is minus the logarithm of the
-    probability of all other classes together.
+    Adam minimizes lambda times the loss plus the distance, for a lambda that grows until the row
+    flips. Of the settled points on the way that flip, the nearest is kept. The distance is the
+    paper's: absolute changes over each column's median absolute deviation (over its standard
+    deviation where that is 0), plus one for each category that changes. In place of the squared
+    error, whose gradient vanishes where a network is certain, the loss is minus the logarithm of
+    the probability of all other classes together.
 
     Wachter, Mittelstadt and Russell, "Counterfactual explanations without opening the black box",
     Harvard Journal of Law & Technology 2018, equations 1, 2 and 4.
@@ -96,7 +104,8 @@ def wachter(subject: Subject) -> CounterfactualGenerator:
                 break
         return best
 
-    return encoded.generator(search)
+    settings = {"weights": _WEIGHTS, "steps_per_weight": _STEPS_A_ROUND, "step_size": _STEP}
+    return encoded.generator(search, settings)
 
 
 class _Network:

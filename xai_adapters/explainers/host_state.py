@@ -1,4 +1,4 @@
-"""Calling hosts that seed every global generator, print, and switch cuDNN's settings."""
+"""Calls of hosts that seed every global generator, print, and switch cuDNN's settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xai_adapters.model.random_state import seeded
 
 @contextmanager
 def seeded_and_silent(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global random states and swallow what is printed; afterwards all is as it was.
+    """Seed the global random states and silence printing; restore both, and cuDNN's settings.
 
     Example:
         >>> before = torch.random.get_rng_state()

@@ -1,4 +1,4 @@
-"""A mask that is learned: as little shown as the class needs to stay."""
+"""A learned mask: it shows as little as the class needs to stay."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from torch.nn import functional
 
 from xai_adapters.model.decision import Decision
 from xai_adapters.model.state import left_as_found
-from xai_adapters.registry import Explainer, FunctionExplainer, Subject
+from xai_adapters.registry.claims import claims_nothing
+from xai_adapters.registry.entries import Explainer, FunctionExplainer, registered
+from xai_adapters.registry.subject import Subject
 
 _N_STEPS, _STEP_SIZE = 300, 0.1
-# Theirs are 1e-4 for the sum of 28 x 28 cells and 1e-2 for that of the differences between
-# neighbours, cubed; as means, they mean the same for any number of cells.
+# The paper has 1e-4 for the sum over 28 x 28 cells and 1e-2 for the sum of cubed differences
+# between neighbours; as weights of means they are the same for any number of cells.
 _AREA, _ROUGHNESS, _POWER = 1e-4 * 28**2, 1e-2 * 28**2, 3
 # A cell is 8 pixels of 224, and the image is moved by up to 4 of them in each step.
 _CELL, _JITTER = 8 / 224, 4 / 224
 
 
+@registered(baseline="mask", block_size=10, claims=claims_nothing("it needs an image"))
 def learned_mask(subject: Subject) -> Explainer:
-    """The preservation game of Fong and Vedaldi 2017; what is not shown takes the mask's value.
+    """Fong and Vedaldi: the smallest mask that keeps the class.
 
-    Adam minimises area and total variation of a coarse mask less the probability of the class
-    under it. Pixels that are shown are relevant.
+    The preservation game of their paper of 2017; hidden pixels take the mask's value. Adam
+    minimizes area and total variation of a coarse mask minus the probability of the class under
+    it. Pixels that are shown are relevant.
     """
     network, fill = subject.network(), subject.mask_value()
 
@@ -54,7 +58,7 @@ def learned_mask(subject: Subject) -> Explainer:
                 mask.clamp_(0, 1)
         return _stretched(mask, height, width).expand_as(rows).contiguous()
 
-    return FunctionExplainer(explain)
+    return FunctionExplainer(explain, {"n_steps": _N_STEPS, "step_size": _STEP_SIZE})
 
 
 def _stretched(mask: Tensor, height: int, width: int) -> Tensor:

@@ -7,11 +7,11 @@ from xai_adapters.registry.entries import (
     ExplainerEntry,
     FunctionExplainer,
     FunctionGenerator,
-    Subject,
-    explainer_entries,
-    explainer_entry,
-    explainer_names,
+    entry_of,
+    registered,
 )
+from xai_adapters.registry.lookup import explainer_entries, explainer_entry, explainer_names
+from xai_adapters.registry.subject import Subject
 
 __all__ = [
     "CounterfactualExplainer",
@@ -21,7 +21,9 @@ __all__ = [
     "FunctionExplainer",
     "FunctionGenerator",
     "Subject",
+    "entry_of",
     "explainer_entries",
     "explainer_entry",
     "explainer_names",
+    "registered",
 ]

@@ -18,8 +18,7 @@ from xai_adapters.benchmark.run.runner import run_benchmark
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.registry import ExplainerEntry, FunctionGenerator, Subject
-from xai_adapters.registry import entries as registry
+from xai_adapters.registry import ExplainerEntry, FunctionGenerator, Subject, lookup
 
 pytest.importorskip("tqdm")
 
@@ -62,7 +61,8 @@ def compare(task: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
             )
             for name, maker in makers.items()
         }
-        monkeypatch.setattr(registry, "_BUILT_IN", {**registry._BUILT_IN, **entries})
+        known = {**lookup.built_in(), **entries}
+        monkeypatch.setattr(lookup, "built_in", lambda: known)
         return run_benchmark(task, list(makers), seeds=seeds)
 
     return run

@@ -24,8 +24,7 @@ from xai_adapters.errors import (
     UnknownNameError,
 )
 from xai_adapters.fimap import MinimalPerturbation
-from xai_adapters.registry import ExplainerEntry, FunctionExplainer, Subject
-from xai_adapters.registry import entries as registry
+from xai_adapters.registry import ExplainerEntry, FunctionExplainer, Subject, lookup
 
 pytest.importorskip("tqdm")
 
@@ -49,7 +48,8 @@ def entry(explain: Callable[[Tensor, Tensor], Any], **facts: Any) -> ExplainerEn
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def add(**entries: ExplainerEntry) -> None:
         named = {name: dataclasses.replace(e, name=name) for name, e in entries.items()}
-        monkeypatch.setattr(registry, "_BUILT_IN", {**registry._BUILT_IN, **named})
+        known = {**lookup.built_in(), **named}
+        monkeypatch.setattr(lookup, "built_in", lambda: known)
 
     return add
 

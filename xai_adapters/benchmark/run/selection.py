@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xai_adapters.benchmark.tasks.task import Comparison
 from xai_adapters.errors import InvalidInputError
-from xai_adapters.registry import ExplainerEntry, explainer_entry, explainer_names
+from xai_adapters.registry import ExplainerEntry, entry_of, explainer_entry, explainer_names
 from xai_adapters.utils.references import is_reference, resolve
 
 
@@ -45,8 +45,9 @@ def _entry(named: str | ExplainerEntry, compares: Comparison) -> ExplainerEntry:
     if not is_reference(named):
         return explainer_entry(named)
     found = resolve(named)
-    if isinstance(found, ExplainerEntry):
-        return found
+    entry = entry_of(found)
+    if entry is not None:
+        return entry
     if not callable(found):
         raise InvalidInputError(
             f"'{named}' is a {type(found).__name__}; an ExplainerEntry, or a function that makes "

@@ -1,4 +1,4 @@
-"""Makers of counterfactual generators that only ask: growing spheres, nearest unlike neighbour."""
+"""Growing spheres: counterfactuals from random points in ever larger shells."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
-from xai_adapters.registry import CounterfactualGenerator, Subject
+from xai_adapters.registry.claims import ASKS_MODEL
+from xai_adapters.registry.entries import CounterfactualGenerator, registered
+from xai_adapters.registry.subject import Subject
 
 _DRAWS = 500
 _FIRST_RADIUS = 1.0
 _HALVINGS = 10
 _LAYERS = 20
-_FIRST_NEIGHBOURS = 16
 
 
+@registered(kind="counterfactual", block_size=50, claims=ASKS_MODEL)
 def growing_spheres(subject: Subject) -> CounterfactualGenerator:
-    """Growing spheres: shells of random points, ever farther out, until some flip.
+    """Growing spheres, 500 points a shell.
 
-    A first ball is halved while any point in it flips; then shells as wide as that ball follow one
-    another outwards. The nearest point that flips is kept, and features are put back, the smallest
-    change first, where the class stays changed without them. In a shell of radius r each category
-    is drawn anew with a probability of r over its cost and the number of categorical features, so
-    that categories cost about as much as numbers do. All rows share the draws.
+    The first ball is halved while any point in it flips; then shells as wide as that ball follow,
+    each outside the one before. The nearest point that flips is kept and made sparse: changes that
+    are not needed are undone, the smallest first. In a shell of radius r each category is drawn
+    anew with a probability of r over its cost and the number of categorical features, so that
+    categories cost about as much as numbers do. All rows share the draws.
 
     Laugel, Lesot, Marsala, Renard and Detyniecki, "Comparison-based inverse classification for
     interpretability in machine learning", IPMU 2018: algorithms 1 and 2.
@@ -60,7 +62,7 @@ def growing_spheres(subject: Subject) -> CounterfactualGenerator:
                 break
         return _sparsify(encoded, rows, best, flips)
 
-    return encoded.generator(search)
+    return encoded.generator(search, {"n_draws": _DRAWS, "max_shells": _LAYERS})
 
 
 class _Draws:
@@ -98,43 +100,14 @@ class _Draws:
         return points.flatten(0, 1)
 
 
-def _sparsify(encoded: EncodedSubject, rows: Tensor, found: Tensor, flips: Flips) -> Tensor:
-    """Give features of encoded rows their old values back, the smallest change first."""
-    best = found.clone()
-    place = encoded.feature_changes(rows, found).argsort(dim=1).argsort(dim=1)[:, encoded.owner]
+def _sparsify(encoded: EncodedSubject, rows: Tensor, points: Tensor, flips: Flips) -> Tensor:
+    """Undo changes of features that are not needed, the smallest first."""
+    best = points.clone()
+    place = encoded.feature_changes(rows, points).argsort(dim=1).argsort(dim=1)[:, encoded.owner]
     for step in range(int(place.max()) + 1 if len(rows) else 0):
-        points = torch.where(place == step, rows, best)
-        # A row whose last change this is has its own class without it.
-        some = ((points != best).any(dim=1) & (points != rows).any(dim=1)).nonzero()[:, 0]
-        fine = some[flips(some, points[some])]
-        best[fine] = points[fine]
+        sparser = torch.where(place == step, rows, best)
+        # Without its last change a row has its own class.
+        some = ((sparser != best).any(dim=1) & (sparser != rows).any(dim=1)).nonzero()[:, 0]
+        flipped = some[flips(some, sparser[some])]
+        best[flipped] = sparser[flipped]
     return best
-
-
-def nearest_unlike(subject: Subject) -> CounterfactualGenerator:
-    """Nearest unlike neighbour: the nearest background row of another class, made permissible.
-
-    Every background row to which the black box gives another class is settled, so that what a row
-    may not change comes from the row itself; the nearest of these points that flips is returned.
-    """
-    encoded = EncodedSubject.of(subject)
-    labels = encoded.labels(encoded.background, subject.background.dtype)
-
-    def search(rows: Tensor, original_class: Tensor, flips: Flips) -> Tensor:
-        best = rows.clone()
-        for at in range(len(rows)):
-            unlike = encoded.background[labels != original_class[at]].to(rows)
-            row = rows[at].expand_as(unlike)
-            points = encoded.schema.settle(row, unlike)
-            points = points[encoded.length(row, points).argsort(stable=True)]
-            start, end = 0, _FIRST_NEIGHBOURS
-            while start < len(points):
-                some = points[start:end]
-                flipped = flips(torch.full((len(some),), at, device=rows.device), some)
-                if flipped.any():
-                    best[at] = some[int(flipped.nonzero()[0])]
-                    break
-                start, end = end, 4 * end
-        return best
-
-    return encoded.generator(search)
