@@ -150,29 +150,29 @@ def is_category(value: object) -> bool:
     )
 
 
-def fact_of(feature: Feature) -> dict[str, Any]:
+def feature_to_dict(feature: Feature) -> dict[str, Any]:
     """Return a feature as strict JSON; None stands for no bound."""
-    fact = dict(vars(feature))
+    values = dict(vars(feature))
     if isinstance(feature, Categorical):
         allowed = None if feature.allowed is None else list(feature.allowed)
         lists = {"categories": list(feature.categories), "columns": list(feature.columns)}
-        return {"kind": "categorical", **fact, **lists, "allowed": allowed}
+        return {"kind": "categorical", **values, **lists, "allowed": allowed}
     return {
         "kind": "continuous",
-        **fact,
+        **values,
         "lower": _bound(feature.lower),
         "upper": _bound(feature.upper),
         "reach": [_bound(step) for step in feature.reach],
     }
 
 
-def feature_of(fact: Mapping[str, Any]) -> Feature:
-    """Make the feature that gave this `fact_of`.
+def feature_from_dict(values: Mapping[str, Any]) -> Feature:
+    """Make the feature that `feature_to_dict` described.
 
     Raises:
-        InvalidInputError: for what is not the fact of a feature.
+        InvalidInputError: for values that describe no feature.
     """
-    settings = dict(fact)
+    settings = dict(values)
     kind = settings.pop("kind", None)
     if kind == "categorical":
         return Categorical(**settings)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError
-from xai_adapters.features import forms
+from xai_adapters.features import alibi_features, frames, restriction
+from xai_adapters.features.arguments import Bound, names_or_default, one_each
 from xai_adapters.features.encoding import EncodedFeatures, require_width
 from xai_adapters.features.kinds import (
     Categorical,
@@ -20,8 +21,8 @@ from xai_adapters.features.kinds import (
     Direction,
     Feature,
     columns_of,
-    fact_of,
-    feature_of,
+    feature_from_dict,
+    feature_to_dict,
 )
 
 if TYPE_CHECKING:
@@ -159,28 +160,28 @@ class FeatureSchema(EncodedFeatures):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as strict JSON; None stands for no bound."""
-        return {"features": [fact_of(feature) for feature in self.features]}
+        return {"features": [feature_to_dict(feature) for feature in self.features]}
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> FeatureSchema:
-        """Make the schema that gave these `facts`.
+    def from_dict(cls, values: Mapping[str, Any]) -> FeatureSchema:
+        """Make the schema that `to_dict` described.
 
         Raises:
-            InvalidInputError: for what is not the facts of a schema.
+            InvalidInputError: for values that describe no schema.
         """
         try:
-            return cls([feature_of(fact) for fact in facts["features"]])
+            return cls([feature_from_dict(each) for each in values["features"]])
         except InvalidInputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"these are not the facts of a schema: {error!r}") from error
+            raise InvalidInputError(f"these values describe no schema: {error!r}") from error
 
     def restricted(
         self,
         features_to_vary: Literal["all"] | Sequence[str] = "all",
         permitted_range: Mapping[str, Sequence[Any]] | None = None,
     ) -> FeatureSchema:
-        """Return this schema narrowed in DiCE's words.
+        """Return this schema, restricted by DiCE's arguments.
 
         Args:
             features_to_vary: names of the features that may change, or "all"; the others become
@@ -198,7 +199,9 @@ class FeatureSchema(EncodedFeatures):
             >>> [(f.name, f.mutable, f.upper) for f in narrow.continuous]
             [('age', False, inf), ('income', True, 100.0)]
         """
-        return FeatureSchema(forms.narrowed(self.features, features_to_vary, permitted_range or {}))
+        return FeatureSchema(
+            restriction.restricted(self.features, features_to_vary, permitted_range or {})
+        )
 
     @classmethod
     def all_continuous(
@@ -206,8 +209,8 @@ class FeatureSchema(EncodedFeatures):
         n_columns: int,
         *,
         names: Sequence[str] | None = None,
-        lower: forms.Bound = -math.inf,
-        upper: forms.Bound = math.inf,
+        lower: Bound = -math.inf,
+        upper: Bound = math.inf,
     ) -> FeatureSchema:
         """Make a schema of `n_columns` continuous features.
 
@@ -224,7 +227,15 @@ class FeatureSchema(EncodedFeatures):
             >>> FeatureSchema.all_continuous(3, lower=0).names
             ('x0', 'x1', 'x2')
         """
-        return cls(forms.all_continuous(n_columns, names, lower, upper))
+        lowest, highest = (
+            one_each(name, bound, n_columns) for name, bound in (("lower", lower), ("upper", upper))
+        )
+        return cls(
+            [
+                Continuous(name, column, lower=lowest[column], upper=highest[column])
+                for column, name in enumerate(names_or_default(names, n_columns))
+            ]
+        )
 
     @classmethod
     def from_alibi(
@@ -235,12 +246,12 @@ class FeatureSchema(EncodedFeatures):
         ohe: bool = False,
         category_map: Mapping[int, Sequence[Any]] | None = None,
         feature_names: Sequence[str] | None = None,
-        feature_range: tuple[forms.Bound, forms.Bound] | None = None,
+        feature_range: tuple[Bound, Bound] | None = None,
         immutable_features: Sequence[str] = (),
         ranges: Mapping[str, Sequence[float]] | None = None,
         training: Any = None,
     ) -> FeatureSchema:
-        """Make a schema from the words of Alibi's CounterfactualProto and CounterfactualRLTabular.
+        """Make a schema from arguments of Alibi's CounterfactualProto and CounterfactualRLTabular.
 
         Args:
             n_columns: number of the model's columns.
@@ -266,7 +277,7 @@ class FeatureSchema(EncodedFeatures):
             ['Continuous', 'Categorical']
         """
         return cls(
-            forms.from_alibi(
+            alibi_features.from_alibi(
                 n_columns,
                 cat_vars=cat_vars,
                 ohe=ohe,
@@ -307,7 +318,7 @@ class FeatureSchema(EncodedFeatures):
             MissingDependencyError: without pandas.
         """
         return cls(
-            forms.from_dataframe(
+            frames.from_dataframe(
                 frame,
                 immutable=immutable,
                 direction=direction or {},
@@ -324,7 +335,7 @@ class FeatureSchema(EncodedFeatures):
                 none of the categories; the feature and the row, counted from 0, are named.
             MissingDependencyError: without pandas.
         """
-        return forms.to_rows(self.features, self.n_columns, frame)
+        return frames.to_rows(self.features, self.n_columns, frame)
 
     def to_dataframe(self, rows: Tensor) -> DataFrame:
         """Return the model's rows (n, d) as a DataFrame with one column a feature.
@@ -337,4 +348,4 @@ class FeatureSchema(EncodedFeatures):
             MissingDependencyError: without pandas.
         """
         self.check(rows)
-        return forms.to_dataframe(self.features, rows)
+        return frames.to_dataframe(self.features, rows)

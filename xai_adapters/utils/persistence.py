@@ -5,7 +5,6 @@ Nothing is unpickled: a file can hold numbers and text, and no code.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +12,15 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError, SavedExplainerError
-from xai_adapters.utils.files import replace_file
+from xai_adapters.utils.tensor_file import read_tensors, write_tensors
 
 FORMAT_VERSION = 2
 _HEADER = "xai_adapters"
-# What format 1 called what format 2 calls otherwise, and where such names stand: in the facts
-# themselves and in these parts of them. Names of features are the user's, and stay.
+# Names that format 2 changed, and where they occur: at the top and in these parts. Names of
+# features are the user's, and stay.
 _RENAMED_IN_2 = {
     "reading": "output_type",
     "output": "output_type",
@@ -48,28 +45,27 @@ Explainer = TypeVar("Explainer", bound=Saveable)
 
 
 def write_explainer(
-    path: str | Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    path: str | Path, kind: str, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> None:
-    """Write arrays and facts to a file, which is replaced at once.
+    """Write arrays and other values to a file, which is replaced at once.
 
     Args:
         path: the file.
-        kind: what is saved, to be asked for when it is read.
+        kind: what is saved; reading checks it.
         tensors: arrays by name.
-        facts: whatever JSON can hold.
+        values: whatever JSON can hold, by name.
 
     Raises:
-        InvalidInputError: if a fact is something that JSON cannot hold.
+        InvalidInputError: if JSON cannot hold one of the values.
         OSError: if the file cannot be written.
     """
+    header = {"kind": kind, "version": FORMAT_VERSION, "facts": values}
     try:
-        header = json.dumps({"kind": kind, "version": FORMAT_VERSION, "facts": facts})
+        write_tensors(Path(path), tensors, header, key=_HEADER)
     except TypeError as error:
         raise InvalidInputError(
             f"the {kind} cannot be saved: {error}; class labels must be text or numbers"
         ) from error
-    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    replace_file(Path(path), lambda draft: save_file(arrays, draft, metadata={_HEADER: header}))
 
 
 def read_explainer(
@@ -80,10 +76,10 @@ def read_explainer(
     Args:
         path: the file.
         kind: what it must hold.
-        device: where the arrays shall be.
+        device: of the arrays.
 
     Returns:
-        Arrays by name, and the facts.
+        Arrays by name, and the other values.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -94,31 +90,32 @@ def read_explainer(
     if not path.is_file():
         raise FileNotFoundError(f"there is no file '{path}'")
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
-            found = header and (header["kind"], header["version"])
-            if found and found[0] == kind and found[1] in (1, FORMAT_VERSION):
-                facts = (
-                    header["facts"] if found[1] == FORMAT_VERSION else _upgraded(header["facts"])
-                )
-                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        tensors, header = read_tensors(path, key=_HEADER, device=device)
+    except KeyError as error:
+        raise SavedExplainerError(f"'{path}' was not saved by xai_adapters") from error
+    except ValueError as error:
         raise SavedExplainerError(
             f"'{path}' is not a saved explainer, or only a part of one: {error}"
         ) from error
-    if not found:
-        raise SavedExplainerError(f"'{path}' was not saved by xai_adapters")
-    if found[0] != kind:
-        raise SavedExplainerError(f"'{path}' holds a {found[0]}, not a {kind}")
+    if not isinstance(header, dict) or not {"kind", "version", "facts"} <= header.keys():
+        raise SavedExplainerError(
+            f"'{path}' is not a saved explainer: its header is {header!r:.60}"
+        )
+    if header["kind"] != kind:
+        raise SavedExplainerError(f"'{path}' holds a {header['kind']}, not a {kind}")
+    if header["version"] == FORMAT_VERSION:
+        return tensors, header["facts"]
+    if header["version"] == 1:
+        return tensors, _upgraded(header["facts"])
     raise SavedExplainerError(
-        f"'{path}' has format {found[1]}, and this version of xai_adapters reads format "
-        f"{FORMAT_VERSION}: upgrade xai_adapters, or fit and save again"
+        f"'{path}' has format {header['version']}, and this version of xai_adapters reads formats "
+        f"up to {FORMAT_VERSION}: upgrade xai_adapters, or fit and save again"
     )
 
 
-def _upgraded(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of format 1, by the names of format 2."""
-    parts = renamed_options(facts)
+def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of format 1, by the names of format 2."""
+    parts = renamed_options(values)
     for part in _PARTS_WITH_NAMES:
         if isinstance(parts.get(part), dict):
             parts[part] = renamed_options(parts[part])

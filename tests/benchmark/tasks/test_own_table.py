@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from xai_adapters.benchmark.run.request import Request
+
 from xai_adapters.benchmark.run.runner import run_benchmark
 from xai_adapters.benchmark.tasks.data_file import read_data
-from xai_adapters.benchmark.tasks.own_schema import schema_of_numbers
 from xai_adapters.benchmark.tasks.own_table import FrameModel
 from xai_adapters.benchmark.tasks.own_task import task_from_files
 from xai_adapters.errors import InvalidInputError, UnknownNameError, XaiAdaptersError
+from xai_adapters.features.inference import infer_schema
 from xai_adapters.features.kinds import Categorical, Continuous
 
 pandas = pytest.importorskip("pandas")
@@ -157,7 +157,7 @@ def test_columns_that_do_not_fit_are_named(name: str) -> None:
     settings, error, told = MISTAKES[name]
     frame = numbers().assign(debt=5000, inc_a=1, inc_b=1)
     with pytest.raises(error, match=told):
-        schema_of_numbers(frame, **settings)
+        infer_schema(frame, **settings)
 
 
 def test_gaps_text_for_modules_and_images_are_told(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xai_adapters.benchmark.tasks.own_schema import schema_of_numbers, schema_of_text
 from xai_adapters.errors import InvalidInputError, require
-from xai_adapters.features import forms as feature_forms
+from xai_adapters.features.frames import to_dataframe
+from xai_adapters.features.inference import infer_schema, is_encoded
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.estimators import wrap_method
 
@@ -64,11 +64,10 @@ def own_table(
     frames = [rows] if background is None else [rows, background]
     pandas = require("pandas", "benchmark")
     together = pandas.concat(frames, ignore_index=True)
-    if all(map(pandas.api.types.is_numeric_dtype, together.dtypes)):
-        schema = schema_of_numbers(together, immutable=immutable, categories=categories)
+    schema = infer_schema(together, immutable=immutable, categories=categories)
+    if is_encoded(together):
         held = [torch.from_numpy(frame.to_numpy(np.float32)) for frame in frames]
     else:
-        schema = schema_of_text(together, immutable=immutable, categories=categories)
         held = [schema.to_rows(frame) for frame in frames]
         model = FrameModel(model, schema)
     return OwnTable(model, held[0], held[1] if len(held) > 1 else None, schema)
@@ -100,4 +99,4 @@ class FrameModel:
         return self._ask(self.model, rows)
 
     def _ask(self, ask: Callable[[DataFrame], Any], rows: NDArray[Any]) -> Any:
-        return ask(feature_forms.to_dataframe(self.schema.features, torch.as_tensor(rows)))
+        return ask(to_dataframe(self.schema.features, torch.as_tensor(rows)))

@@ -1,4 +1,4 @@
-"""What the columns of other people's tables are: schemas read from them."""
+"""Schemas inferred from tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from xai_adapters.errors import InvalidInputError, UnknownNameError, require
+from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.features.arguments import require_known
 from xai_adapters.features.kinds import Categorical, Continuous, Feature, columns_of
 from xai_adapters.features.schema import FeatureSchema
 
@@ -20,23 +21,47 @@ _SEPARATORS = ("_", "=", ".")
 _MOST_CATEGORIES = 1000
 
 
-def schema_of_text(
+def is_encoded(frame: DataFrame) -> bool:
+    """Whether a model can be given the columns as they are: all of them hold numbers."""
+    return all(map(require("pandas", "benchmark").api.types.is_numeric_dtype, frame.dtypes))
+
+
+def infer_schema(
     frame: DataFrame, *, immutable: Sequence[str] = (), categories: Sequence[str] = ()
 ) -> FeatureSchema:
-    """The schema of raw columns: text, booleans and the named ones become one-hot groups.
+    """Infer the schema of a table.
 
-    Numbers keep to the range they have in the frame, and whole ones stay whole.
+    If all columns hold numbers or booleans, they are the model's columns as they are. Otherwise
+    text, booleans and the named columns become one-hot groups. Numbers keep to the range they have
+    in the frame, and columns of whole numbers stay whole.
 
     Args:
         frame: the columns.
-        immutable: names of those that may not change.
-        categories: names of columns of numbers that are categories.
+        immutable: names of the features that may not change.
+        categories: names of columns of numbers that are categories; of encoded columns those of
+            codes 0, 1, ..., or the common prefix of one-hot columns: "job" for job_clerk and
+            job_cook, or for job=clerk and job=cook.
 
     Raises:
-        UnknownNameError: for a name that is no column.
-        InvalidInputError: for a column with missing values or of something else.
+        UnknownNameError: for a name that fits no column.
+        InvalidInputError: for a column with missing values or of another type, and for columns
+            that are neither codes nor one-hot; the first such row is named.
+
+    Example:
+        >>> import pandas
+        >>> frame = pandas.DataFrame({"age": [20, 50], "job_clerk": [0, 1], "job_cook": [1, 0]})
+        >>> schema = infer_schema(frame, immutable=["age"], categories=["job"])
+        >>> [(feature.name, feature.mutable) for feature in schema.features]
+        [('age', False), ('job', True)]
     """
-    _require_known([*immutable, *categories], list(frame))
+    infer = _schema_of_encoded if is_encoded(frame) else _schema_of_raw
+    return infer(frame, immutable, categories)
+
+
+def _schema_of_raw(
+    frame: DataFrame, immutable: Sequence[str], categories: Sequence[str]
+) -> FeatureSchema:
+    require_known([*immutable, *categories], list(frame))
     frame = frame.astype(dict.fromkeys(categories, "category"))
     types = require("pandas", "benchmark").api.types
     bounds = {
@@ -47,30 +72,9 @@ def schema_of_text(
     return FeatureSchema.from_dataframe(frame, immutable=immutable, bounds=bounds)
 
 
-def schema_of_numbers(
-    frame: DataFrame, *, immutable: Sequence[str] = (), categories: Sequence[str] = ()
+def _schema_of_encoded(
+    frame: DataFrame, immutable: Sequence[str], categories: Sequence[str]
 ) -> FeatureSchema:
-    """The schema of columns that a model is given as they are.
-
-    Numbers keep to the range they have in the frame, and columns of whole numbers stay whole.
-
-    Args:
-        frame: columns of finite numbers or booleans.
-        immutable: names of the features that may not change.
-        categories: names of columns of codes 0, 1, ..., or what the names of one-hot columns begin
-            with: "job" for job_clerk and job_cook, or for job=clerk and job=cook.
-
-    Raises:
-        UnknownNameError: for a name that fits no column.
-        InvalidInputError: for columns that are no codes or not one-hot, with the first such row.
-
-    Example:
-        >>> import pandas
-        >>> frame = pandas.DataFrame({"age": [20, 50], "job_clerk": [0, 1], "job_cook": [1, 0]})
-        >>> schema = schema_of_numbers(frame, immutable=["age"], categories=["job"])
-        >>> [(feature.name, feature.mutable) for feature in schema.features]
-        [('age', False), ('job', True)]
-    """
     names = list(frame)
     _require_finite(frame)
     features: list[Feature] = []
@@ -86,7 +90,7 @@ def schema_of_numbers(
             features.append(_feature(frame[name], column, is_code=name in categories))
     features.sort(key=lambda each: columns_of(each)[0])
     known = [feature.name for feature in features]
-    _require_known([*immutable, *categories], known)
+    require_known([*immutable, *categories], known)
     schema = FeatureSchema(features).restricted([name for name in known if name not in immutable])
     schema.check(torch.from_numpy(frame.to_numpy(np.float32)))
     return schema
@@ -116,9 +120,3 @@ def _require_finite(frame: DataFrame) -> None:
             f"{frame.columns[column]}: row {row} is NaN or infinite; {int(bad.any(axis=1).sum())} "
             f"of {len(frame)} rows are affected. Fill the gaps or drop those rows"
         )
-
-
-def _require_known(names: Sequence[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("feature", name, known)
