@@ -97,16 +97,17 @@ def read_explainer(
         raise SavedExplainerError(
             f"'{path}' is not a saved explainer, or only a part of one: {error}"
         ) from error
-    if not isinstance(header, dict) or not {"kind", "version", "facts"} <= header.keys():
+    if not isinstance(header, dict) or not {"kind", "version"} <= header.keys():
         raise SavedExplainerError(
             f"'{path}' is not a saved explainer: its header is {header!r:.60}"
         )
     if header["kind"] != kind:
         raise SavedExplainerError(f"'{path}' holds a {header['kind']}, not a {kind}")
+    values = header.get("facts", {})
     if header["version"] == FORMAT_VERSION:
-        return tensors, header["facts"]
+        return tensors, values
     if header["version"] == 1:
-        return tensors, _upgraded(header["facts"])
+        return tensors, _upgraded(values)
     raise SavedExplainerError(
         f"'{path}' has format {header['version']}, and this version of xai_adapters reads formats "
         f"up to {FORMAT_VERSION}: upgrade xai_adapters, or fit and save again"
