@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
-from xai_adapters.features.forms import Bound
+from xai_adapters.features.arguments import Bound
 
 
 class FeatureOptions(TypedDict, total=False):
