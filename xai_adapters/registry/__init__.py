@@ -1,5 +1,6 @@
 """Every explainer that can be named: what it is, and how to make one for a model."""
 
+from xai_adapters.registry import claims
 from xai_adapters.registry.entries import (
     CounterfactualExplainer,
     CounterfactualGenerator,
@@ -21,6 +22,7 @@ __all__ = [
     "FunctionExplainer",
     "FunctionGenerator",
     "Subject",
+    "claims",
     "entry_of",
     "explainer_entries",
     "explainer_entry",
