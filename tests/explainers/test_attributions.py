@@ -1,4 +1,4 @@
-"""Every registered explainer on small models, from the registry itself."""
+"""Every registered attribution on small models, from the registry itself."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ pytest.importorskip("shap")
 pytest.importorskip("lime")
 
 from xai_adapters.errors import NotApplicableError
-from xai_adapters.explainers.patches import patches
 from xai_adapters.registry import Subject, explainer_entry, explainer_names
 
 NEED_GRADIENTS = {
@@ -158,14 +157,3 @@ def test_columns_by_the_hundred_thousand_are_refused_with_the_reason():
     for name in ("fimap", "lime_tabular", "shap_kernel", "shap_permutation"):
         with pytest.raises(NotApplicableError, match="12,288 columns"):
             explainer_entry(name).load()(wide)
-
-
-@pytest.mark.parametrize(("side", "at_most"), [(8, 64), (8, 63), (28, 200), (5, 4), (7, 1)])
-def test_patches_are_square_and_as_small_as_allowed(side: int, at_most: int):
-    numbers = patches(torch.zeros(2, side, side), at_most)
-    assert torch.equal(numbers[0], numbers[1])
-    found = numbers[0].unique()
-    assert torch.equal(found, torch.arange(len(found)))
-    edge = int((numbers[0, 0] == 0).sum())
-    assert len(found) == (-(-side // edge)) ** 2 <= at_most
-    assert edge == 1 or (-(-side // (edge - 1))) ** 2 > at_most
