@@ -6,12 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import benchmark_toys
 import numpy as np
 import pytest
+from waiting import wait_for
 
 pytest.importorskip("typer")
 pytest.importorskip("sklearn")
@@ -64,13 +65,11 @@ def test_moons_prints_limes_and_fimaps_seconds_side_by_side(tmp_path: Path):
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> str:
     """A module with a task and explainers, that processes find."""
-    import benchmark_toys
-
     monkeypatch.setenv("PYTHONPATH", str(Path(benchmark_toys.__file__).parent), os.pathsep)
     return benchmark_toys.MODULE
 
 
-def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: Path):
+def test_after_a_ctrl_c_a_run_can_be_resumed(called: Any, toys: str, tmp_path: Path):
     explainers = ",".join(f"{toys}:{name}" for name in ("one_by_one", "all_at_once", "endless"))
     command = ["benchmark", f"{toys}:task", "--explainers", explainers, "--out", "out"]
     # A shell that runs these tests in the background may have SIGINT ignored.
@@ -81,26 +80,21 @@ def test_after_a_ctrl_c_a_run_is_gone_on_with(called: Any, toys: str, tmp_path: 
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     unfinished = tmp_path / "out" / "unfinished"
-    end = time.monotonic() + 180
-    # The last file but that of the one that never comes to an end.
-    while len(list(unfinished.rglob("*.safetensors"))) < 9 and time.monotonic() < end:
-        time.sleep(0.02)
-    assert run.poll() is None
+    # All blocks but those of the one that never ends.
+    wait_for(lambda: len(list(unfinished.rglob("*.safetensors"))) >= 9, run)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-    # As a terminal does it: all processes get it.
+    # As from a terminal, all processes get the signal.
     os.killpg(run.pid, signal.SIGINT)
-    _, complaint = run.communicate(timeout=120)
+    _, complaint = run.communicate(timeout=900)
     assert run.returncode == 130
     assert "Traceback" not in complaint
     assert complaint.splitlines()[-1] == (
         "interrupted; resume with: xai-adapters benchmark --resume out"
     )
-    # Python's own process that looks after resources ends a moment after the others.
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < end, "processes are left behind"
-        time.sleep(0.02)
+    # Python's resource tracker ends a moment after the others.
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
 
-    (tmp_path / "out" / "come to an end").touch()
+    benchmark_toys.let_end()
     code, _, complaint = called(*command)
     assert code == 2
     assert "holds an unfinished run; go on with it (--resume)" in complaint

@@ -1,6 +1,6 @@
-"""A task and explainers that other processes can import, and that tell how often they were asked.
+"""A task and explainers that other processes can import, and that log their calls.
 
-Each making and each call is a line in the file that the environment variable TOYS_LOG names.
+Each time one is made or called, a line goes to the file that the variable TOYS_LOG names.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from xai_adapters.registry import Explainer, ExplainerEntry, FunctionExplainer, 
 
 MODULE = "benchmark_toys"
 N_ROWS = 7
+_END = Path("out/come to an end")
 
 
 class Bright(nn.Module):
@@ -77,25 +78,20 @@ def fitted(subject: Subject) -> Explainer:
     return FunctionExplainer(explain)
 
 
-def slow(subject: Subject) -> Explainer:
-    """Takes a tenth of a second a row."""
-
-    def explain(rows: Tensor, target: Tensor) -> Tensor:
-        time.sleep(0.1 * len(rows))
-        return rows
-
-    return FunctionExplainer(explain)
-
-
 def endless(subject: Subject) -> Explainer:
-    """Waits, unless a file allows an end."""
+    """Explains nothing until `let_end` was called in the same folder."""
 
     def explain(rows: Tensor, target: Tensor) -> Tensor:
-        while not Path("out/come to an end").exists():
+        while not _END.exists():
             time.sleep(0.01)
         return rows
 
     return FunctionExplainer(explain)
+
+
+def let_end() -> None:
+    """Let `endless` go on."""
+    _END.touch()
 
 
 def deadly(subject: Subject) -> Explainer:
