@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xai_adapters.benchmark.results.results import ExplainerRun, Results
 from xai_adapters.benchmark.run.counterfactual_bench import break_even
-from xai_adapters.benchmark.run.query_counter import Meter, metered
+from xai_adapters.benchmark.run.query_counter import QueryCounter, count_queries
 from xai_adapters.benchmark.run.runner import run_benchmark
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError
@@ -171,28 +171,28 @@ def test_break_even(ours: tuple[float, float], other: tuple[float, float], rows:
     assert break_even(*runs) == pytest.approx(rows)
 
 
-def test_a_metered_module_answers_as_it_does_and_passes_gradients() -> None:
-    network, meter = nn.Linear(2, 3), Meter()
+def test_a_counted_module_answers_as_it_does_and_passes_gradients() -> None:
+    network, counter = nn.Linear(2, 3), QueryCounter()
     rows = torch.randn(5, 2, requires_grad=True)
-    counted = metered(network, meter)
+    counted = count_queries(network, counter)
     assert torch.equal(counted(rows), network(rows))
     counted(rows).sum().backward()
     assert rows.grad is not None
-    taken = meter.taken()
+    taken = counter.taken()
     assert taken.rows == 10
     assert taken.seconds > 0
-    assert (meter.rows, meter.seconds) == (0, 0.0)
+    assert (counter.rows, counter.seconds) == (0, 0.0)
 
 
-def test_a_metered_estimator_is_still_known_to_give_probabilities() -> None:
+def test_a_counted_estimator_is_still_known_to_give_probabilities() -> None:
     """The name says so, and where it is not known every answer has to be looked at."""
 
     class Estimator:
         def predict_proba(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             return np.full((len(rows), 2), 0.5)
 
-    meter = Meter()
-    counted = metered(Estimator(), meter)
+    counter = QueryCounter()
+    counted = count_queries(Estimator(), counter)
     assert counted.predict_proba.__name__ == "predict_proba"
     assert counted.predict_proba(np.zeros((3, 1))).shape == (3, 2)
-    assert meter.rows == 3
+    assert counter.rows == 3

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from xai_adapters.benchmark.run import processes
-from xai_adapters.benchmark.run.blocks import Unit
+from xai_adapters.benchmark.run.blocks import Block
 
 
 class Parent:
@@ -18,8 +17,8 @@ class Parent:
     def __init__(self, hears: int) -> None:
         self.hears, self.heard = hears, 0
 
-    def recv(self) -> Unit:
-        return Unit("any", 0, 0, 1)
+    def recv(self) -> Block:
+        return Block("any", 0, 0, 1)
 
     def send(self, said: Any) -> None:
         if self.heard == self.hears:
@@ -31,8 +30,6 @@ class Parent:
 def test_a_process_ends_quietly_when_its_parent_is_gone(
     hears: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Which it is in a process of its own, and here would be in this one.
-    monkeypatch.setattr(signal, "signal", lambda *handler: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     bench = SimpleNamespace(task=SimpleNamespace(rows=torch.zeros(1, 1)))
     parent = Parent(hears)

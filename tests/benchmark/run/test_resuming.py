@@ -42,7 +42,7 @@ def surer() -> toys.Bright:
 
 SEEDS = {"seed": 3, "seeds": 2}
 # Of each of the two seeds: blocks of the three explainers, and rows alone of the last two.
-N_UNITS = 2 * (toys.N_ROWS + 4 + 1 + 2)
+N_BLOCKS = 2 * (toys.N_ROWS + 4 + 1 + 2)
 
 
 def numbers(results: Results) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_interrupted_anywhere_and_resumed_nothing_differs_and_nothing_is_done_tw
 ) -> None:
     run_benchmark(toys.task(), toys.EXPLAINERS, **SEEDS)
     needed = calls(log())
-    for save in range(before, N_UNITS, 2):
+    for save in range(before, N_BLOCKS, 2):
         folder, asked = tmp_path / f"run-{save}", calls(log())
         with interrupted_at(save, before=before), pytest.raises(KeyboardInterrupt):
             run_benchmark(toys.task(), toys.EXPLAINERS, folder=folder, **SEEDS)
@@ -231,7 +231,7 @@ def test_killed_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     script.write_text(SCRIPT)
     process = subprocess.Popen([sys.executable, script, folder])
     try:
-        last = "*all_at_once/*alone.safetensors"
+        last = "*all_at_once/*row-by-row.safetensors"
         wait_for(lambda: list((folder / "unfinished").glob(last)), process)
         with pytest.raises(ResultsFolderError, match=f"process {process.pid} on .* works in"):
             run_benchmark(toys.task(), every, folder=folder, resume=True)
@@ -317,7 +317,7 @@ def test_a_full_disk_keeps_what_is_finished(
             run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, **SEEDS)
     assert not (tmp_path / "results.json").exists()
     n_finished = len(list((tmp_path / "unfinished").rglob("*.safetensors")))
-    assert n_finished == (4 if full_at == "a block" else N_UNITS)
+    assert n_finished == (4 if full_at == "a block" else N_BLOCKS)
     results = run_benchmark(toys.task(), toys.EXPLAINERS, folder=tmp_path, resume=True, **SEEDS)
     assert numbers(results) == uninterrupted
 

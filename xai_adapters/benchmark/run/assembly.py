@@ -1,4 +1,4 @@
-"""What is finished of a run, put together: rows, means, and what each explainer cost."""
+"""The results of a run, put together from its finished blocks."""
 
 from __future__ import annotations
 
@@ -11,42 +11,36 @@ from torch import Tensor
 from xai_adapters.benchmark.results.ranking import rank_explainers
 from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
-from xai_adapters.benchmark.run.blocks import Block, BlockStore
-from xai_adapters.benchmark.run.scheduler import Dealer, Lane
+from xai_adapters.benchmark.run.blocks import BlockResult, BlockStore
+from xai_adapters.benchmark.run.scheduler import Job, Scheduler
 
-# So many rows are timed one by one.
-N_ALONE = 20
+# Number of rows that are timed one by one.
+N_ROW_BY_ROW = 20
 
 
-def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) -> None:
-    """Put what is finished together, and measure what needs more than one explainer."""
+def assemble(results: Results, bench: Bench, scheduler: Scheduler, store: BlockStore) -> None:
+    """Add what is finished to the results, and measure what needs more than one explainer."""
     explained: dict[str, Explained] = {}
     for name, entry in bench.entries.items():
         run = bench.described(entry)
         results.explainers.append(run)
-        lanes = [lane for lane in dealer.lanes if lane.explainer == name]
-        if failure := dealer.failure(name):
+        if failure := scheduler.failure(name):
             run.status, run.reason = failure
-        finished = [(lane, blocks) for lane in lanes if (blocks := _finished(lane, store))]
-        # One that fails with a seed is not compared, but its rows with the others are kept.
+        jobs = [job for job in scheduler.jobs if job.explainer == name]
+        finished = {job.seed: done for job in jobs if (done := _finished(job, store))}
+        # One that fails with a seed is not compared, but its rows of other seeds are kept.
         if not finished:
             continue
-        own, found = zip(*finished, strict=True)
-        ends = [lane.blocks[len(blocks) - 1].end for lane, blocks in finished]
-        run.n_rows = min(ends)
-        run.settings |= found[0][0].settings
-        each_seed = [_costs(blocks, store, lane) for blocks, lane in zip(found, own, strict=True)]
-        costs = {
-            cost: float(np.mean([of_seed[cost] for of_seed in each_seed]))
-            for cost in each_seed[0]
-            if all(cost in of_seed for of_seed in each_seed)
-        }
+        jobs = [job for job in jobs if job.seed in finished]
+        run.n_rows = min(job.blocks[len(finished[job.seed]) - 1].end for job in jobs)
+        run.settings |= finished[jobs[0].seed][0].settings
+        costs = _means([_costs(finished[job.seed], store, job) for job in jobs])
         run.fit_seconds = costs.pop("fit_seconds")
         run.explain_seconds = costs.pop("seconds_per_row") * run.n_rows
         run.costs = costs
-        joined = _joined(found, run.n_rows)
+        joined = _join(list(finished.values()), run.n_rows)
         if run.status == "ok":
-            cut_short = next((lane.cut_short for lane in own if lane.cut_short), "")
+            cut_short = next((job.cut_short for job in jobs if job.cut_short), "")
             if cut_short:
                 n_rows = len(bench.task.rows)
                 run.reason = f"{cut_short}; {run.n_rows} of {n_rows} rows are explained"
@@ -59,25 +53,26 @@ def assemble(results: Results, bench: Bench, dealer: Dealer, store: BlockStore) 
     rank_explainers(results)
 
 
-def _finished(lane: Lane, store: BlockStore) -> list[Block]:
-    """The blocks from the first row up to the first that is missing."""
-    blocks = []
-    for unit in lane.blocks:
-        block = store.load(unit)
-        if block is None:
+def _finished(job: Job, store: BlockStore) -> list[BlockResult]:
+    """The results from the first block up to the first that is missing."""
+    finished = []
+    for block in job.blocks:
+        result = store.load(block)
+        if result is None:
             break
-        blocks.append(block)
-    return blocks
+        finished.append(result)
+    return finished
 
 
-def _joined(of_seeds: Sequence[Sequence[Block]], n_rows: int) -> Explained:
+def _join(of_seeds: Sequence[Sequence[BlockResult]], n_rows: int) -> Explained:
+    """Explanations of each seed, and values averaged over the seeds."""
     explanations, values = [], []
-    for blocks in of_seeds:
-        explanations.append(_cat([block.explanation for block in blocks])[:n_rows])
+    for results in of_seeds:
+        explanations.append(_cat([result.explanation for result in results])[:n_rows])
         values.append(
             {
-                metric: _cat([block.values[metric] for block in blocks])[:n_rows]
-                for metric in blocks[0].values
+                metric: _cat([result.values[metric] for result in results])[:n_rows]
+                for metric in results[0].values
             }
         )
     means = {
@@ -91,36 +86,47 @@ def _cat(parts: Sequence[Tensor | None]) -> Tensor:
     return torch.cat([part for part in parts if part is not None])
 
 
-def _costs(blocks: Sequence[Block], store: BlockStore, lane: Lane) -> dict[str, float]:
-    """What one making of an explainer cost: seconds, rows asked, memory."""
-    n_rows = lane.blocks[len(blocks) - 1].end
-
-    def total(fact: str) -> float:
-        return sum(block.facts[fact] for block in blocks)
-
-    costs = {
-        "fit_seconds": blocks[0].facts["fit_seconds"],
-        "seconds_per_row": total("seconds") / n_rows,
-        "fit_queries": blocks[0].facts["fit_queries"],
-        "queries_per_row": total("queries") / n_rows,
-        "own_seconds_per_row": (total("seconds") - total("model_seconds")) / n_rows,
+def _means(of_seeds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean costs over the seeds, of those that are known for all."""
+    return {
+        cost: float(np.mean([of_seed[cost] for of_seed in of_seeds]))
+        for cost in of_seeds[0]
+        if all(cost in of_seed for of_seed in of_seeds)
     }
-    if lane.alone is None:
-        alone = list(blocks[:N_ALONE])
-        latency = [block.facts["seconds"] for block in alone]
-        own = [block.facts["seconds"] - block.facts["model_seconds"] for block in alone]
-        most: float | None = max(block.facts["queries"] for block in alone)
+
+
+def _costs(results: Sequence[BlockResult], store: BlockStore, job: Job) -> dict[str, float]:
+    """What an explainer made with one seed cost: seconds, queries, memory."""
+    n_rows = job.blocks[len(results) - 1].end
+    costs = [result.costs for result in results]
+    seconds, model_seconds, queries = (
+        sum(each[cost] for each in costs) for cost in ("seconds", "model_seconds", "queries")
+    )
+    total = {
+        "fit_seconds": costs[0]["fit_seconds"],
+        "seconds_per_row": seconds / n_rows,
+        "fit_queries": costs[0]["fit_queries"],
+        "queries_per_row": queries / n_rows,
+        "own_seconds_per_row": (seconds - model_seconds) / n_rows,
+    }
+    if job.row_by_row is None:
+        # Blocks are single rows.
+        rows = costs[:N_ROW_BY_ROW]
+        latency = [row["seconds"] for row in rows]
+        own_latency = [row["seconds"] - row["model_seconds"] for row in rows]
+        max_queries: float | None = max(row["queries"] for row in rows)
     else:
-        timed = store.load(lane.alone) or Block()
-        latency, own = timed.latencies.get("latency", []), timed.latencies.get("own_latency", [])
-        most = timed.facts.get("most_queries_of_a_row")
-    if latency and most is not None:
-        costs |= {
-            "most_queries_of_a_row": most,
+        timed = store.load(job.row_by_row) or BlockResult()
+        latency = timed.latencies.get("latency", [])
+        own_latency = timed.latencies.get("own_latency", [])
+        max_queries = timed.costs.get("most_queries_of_a_row")
+    if latency and max_queries is not None:
+        total |= {
+            "most_queries_of_a_row": max_queries,
             "latency_p50": float(np.quantile(latency, 0.5)),
             "latency_p95": float(np.quantile(latency, 0.95)),
-            "own_latency_p50": float(np.quantile(own, 0.5)),
+            "own_latency_p50": float(np.quantile(own_latency, 0.5)),
         }
-    if all("peak_memory" in block.facts for block in blocks):
-        costs["peak_memory"] = max(block.facts["peak_memory"] for block in blocks)
-    return costs
+    if all("peak_memory" in each for each in costs):
+        total["peak_memory"] = max(each["peak_memory"] for each in costs)
+    return total

@@ -43,10 +43,10 @@ class AttributionBench(Bench):
         fill = self.task.mask_value if self.task.kind == "image" else None
         return Subject(model, self.task.background, self.task.kind, fill, seed)
 
-    def ask(self, explainer: Any) -> Explain:
+    def call(self, explainer: Any) -> Explain:
         """The call for scores."""
-        ask: Explain = explainer.explain
-        return ask
+        call: Explain = explainer.explain
+        return call
 
     def measure(
         self,
@@ -60,7 +60,7 @@ class AttributionBench(Bench):
         asked, predicted = self.task.rows[rows], self.predicted[rows]
         scored = Scored(
             self.task, self.black_box, asked, predicted, answer, entry.rank_by == "magnitude",
-            self.ask(explainer), ask_of_model, self.seed, rows.start,
+            self.call(explainer), ask_of_model, self.seed, rows.start,
         )  # fmt: skip
         measured = self.measuring.measured(scored)
         if isinstance(explainer, CounterfactualExplainer):

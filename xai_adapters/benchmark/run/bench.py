@@ -64,7 +64,7 @@ class Bench(ABC):
         """What explainers are made for, with a copy of the task's model that is their own."""
 
     @abstractmethod
-    def ask(self, explainer: Any) -> Explain:
+    def call(self, explainer: Any) -> Explain:
         """The call that gives an explainer's answer for rows and the classes they have."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a run finishes bit by bit: blocks of rows that an explainer explained, one file each."""
+"""Blocks of rows that an explainer explains at once, and their results, one file each."""
 
 from __future__ import annotations
 
@@ -16,100 +16,100 @@ _EXPLANATION, _VALUE = "explanation", "value/"
 
 
 @dataclass(frozen=True, order=True)
-class Unit:
-    """What is done or not: one explainer, made with one seed, asked about rows `first` to `end`.
+class Block:
+    """The smallest piece of work: one explainer, made with one seed, explains some rows.
 
     Args:
         explainer: its name.
-        seed: that it is made with.
+        seed: the seed it is made with.
         first: the first row.
         end: the row after the last.
-        alone: whether each row is asked about in a call of its own, to time it.
+        row_by_row: whether each row is explained in a call of its own, for its latency.
     """
 
     explainer: str
     seed: int
     first: int
     end: int
-    alone: bool = False
+    row_by_row: bool = False
 
     def __str__(self) -> str:
         """The rows in words."""
         if self.end - self.first == 1:
             return f"row {self.first}"
-        return f"rows {self.first} to {self.end - 1}" + self.alone * ", one by one"
+        return f"rows {self.first} to {self.end - 1}" + self.row_by_row * ", one by one"
 
     @property
     def rows(self) -> slice:
-        """The rows, to take them from a tensor."""
+        """The rows, as an index of a tensor."""
         return slice(self.first, self.end)
 
     @property
     def n_rows(self) -> int:
-        """How many rows a progress bar may count for it."""
-        return 0 if self.alone else self.end - self.first
+        """The number of rows that count as progress."""
+        return 0 if self.row_by_row else self.end - self.first
 
 
 @dataclass
-class Block:
-    """What came of a unit.
+class BlockResult:
+    """The result of a block.
 
     Args:
-        explanation: (n, ...) what is kept of the answer; None for rows asked about alone.
-        values: (n,) or (n, thresholds) float64 by metric, NaN for what was not measured.
-        facts: seconds and counts by name.
-        latencies: seconds of each row that was asked about alone.
-        settings: the explainer's own, in plain values.
+        explanation: (n, ...) the scores or counterfactuals to keep; None for rows one by one.
+        values: (n,) or (n, thresholds) float64 by metric, NaN where there is no value.
+        costs: seconds, queries and bytes by name.
+        latencies: seconds of each row that was explained alone, by name.
+        settings: the explainer's own settings, as plain values.
     """
 
     explanation: Tensor | None = None
     values: dict[str, Tensor] = field(default_factory=dict)
-    facts: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
     latencies: dict[str, list[float]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 class BlockStore:
-    """Finished blocks in a folder; a file is there whole or not at all.
+    """Results of finished blocks in a folder; each file is complete or does not exist.
 
     Args:
-        folder: where they lie; it is made when the first is saved.
+        folder: the folder; it is made when the first result is saved.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, unit: Unit, block: Block) -> None:
-        """Keep what came of a unit.
+    def save(self, block: Block, result: BlockResult) -> None:
+        """Save the result of a block.
 
         Raises:
-            ResultsFolderError: if it cannot be written, as on a full disk.
+            ResultsFolderError: if it cannot be written, for example on a full disk.
         """
-        tensors = {_VALUE + name: values for name, values in block.values.items()}
-        if block.explanation is not None:
-            tensors[_EXPLANATION] = block.explanation
-        path = self._path(unit)
+        tensors = {_VALUE + name: values for name, values in result.values.items()}
+        if result.explanation is not None:
+            tensors[_EXPLANATION] = result.explanation
+        plain = {name: getattr(result, name) for name in ("costs", "latencies", "settings")}
+        path = self._path(block)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            told = {"facts": block.facts, "latencies": block.latencies, "settings": block.settings}
-            write_tensors(path, tensors, told)
+            write_tensors(path, tensors, plain)
         except OSError as error:
             raise ResultsFolderError(
                 f"{path} cannot be written: {error.strerror or error}. All blocks finished before "
-                "it are kept; make room, and go on with --resume"
+                "it are kept; make room and resume with --resume"
             ) from error
 
-    def load(self, unit: Unit) -> Block | None:
-        """What came of a unit; None if it is not finished, or its file is damaged."""
+    def load(self, block: Block) -> BlockResult | None:
+        """The result of a block; None if it is not finished or its file is damaged."""
         try:
-            tensors, told = read_tensors(self._path(unit))
+            tensors, plain = read_tensors(self._path(block))
             explanation = tensors.pop(_EXPLANATION, None)
             values = {name.removeprefix(_VALUE): values for name, values in tensors.items()}
-            return Block(explanation, values, told["facts"], told["latencies"], told["settings"])
-        except (OSError, ValueError, KeyError):
+            return BlockResult(explanation, values, **plain)
+        except (OSError, ValueError, TypeError):
             return None
 
-    def _path(self, unit: Unit) -> Path:
-        rows = "alone" if unit.alone else f"{unit.first:06}-{unit.end:06}"
-        name = f"{unit.seed}-{rows}.safetensors"
-        return self.folder / quote(unit.explainer, safe="") / name
+    def _path(self, block: Block) -> Path:
+        rows = "row-by-row" if block.row_by_row else f"{block.first:06}-{block.end:06}"
+        name = f"{block.seed}-{rows}.safetensors"
+        return self.folder / quote(block.explainer, safe="") / name

@@ -41,10 +41,10 @@ class CounterfactualBench(Bench):
         """What explainers are made for, with the schema."""
         return Subject(model, self.task.background, "tabular", None, seed, self.task.schema)
 
-    def ask(self, explainer: Any) -> Explain:
+    def call(self, explainer: Any) -> Explain:
         """The call for changed rows."""
-        ask: Explain = explainer.counterfactuals
-        return ask
+        call: Explain = explainer.counterfactuals
+        return call
 
     def measure(
         self,

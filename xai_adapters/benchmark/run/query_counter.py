@@ -1,4 +1,4 @@
-"""What an explainer asks of a model: counted, and timed apart from the explainer's own work."""
+"""Count and time an explainer's queries of a model, apart from its own work."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from xai_adapters.model.estimators import wrap_method
 
 
 @dataclass
-class Meter:
-    """Rows asked of a model, and the seconds it took to answer.
+class QueryCounter:
+    """Rows a model was queried about, and the seconds it took to answer.
 
-    A gradient's way back through a module is not among the seconds.
+    The backward pass of a gradient is not timed.
     """
 
     rows: int = 0
     seconds: float = 0.0
 
-    def ask(self, model: Callable[[Any], Any], rows: Any) -> Any:
-        """The model's answer."""
+    def query(self, model: Callable[[Any], Any], rows: Any) -> Any:
+        """The model's answer, counted."""
         start = time.perf_counter()
         answer = model(rows)
         if isinstance(rows, Tensor):
@@ -35,43 +35,43 @@ class Meter:
         self.rows += len(rows)
         return answer
 
-    def taken(self) -> Meter:
-        """What was counted since the last call, which counting then goes on from."""
-        found = copy.copy(self)
+    def taken(self) -> QueryCounter:
+        """The counts since the last call; counting starts again from 0."""
+        counts = copy.copy(self)
         self.rows, self.seconds = 0, 0.0
-        return found
+        return counts
 
 
-def metered(model: Any, meter: Meter) -> Any:
-    """The same model, a module, an estimator or a function of rows, that `meter` counts."""
+def count_queries(model: Any, counter: QueryCounter) -> Any:
+    """The same module, estimator or function of rows, with its queries counted."""
     if isinstance(model, nn.Module):
-        return MeteredModule(model, meter).eval()
+        return CountedModule(model, counter).eval()
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
-        return MeteredEstimator(model, meter)
-    return partial(meter.ask, model)
+        return CountedEstimator(model, counter)
+    return partial(counter.query, model)
 
 
-class MeteredModule(nn.Module):
+class CountedModule(nn.Module):
     """A module whose forward calls are counted; the module itself is `module`."""
 
-    def __init__(self, module: nn.Module, meter: Meter) -> None:
+    def __init__(self, module: nn.Module, counter: QueryCounter) -> None:
         super().__init__()
-        self.module, self.meter = module, meter
+        self.module, self.counter = module, counter
 
     def forward(self, rows: Tensor) -> Tensor:
-        """What the module answers."""
-        outputs: Tensor = self.meter.ask(self.module, rows)
+        """The module's outputs."""
+        outputs: Tensor = self.counter.query(self.module, rows)
         return outputs
 
 
-class MeteredEstimator:
-    """An estimator whose answers are counted; the estimator itself is `estimator`."""
+class CountedEstimator:
+    """An estimator whose predictions are counted; the estimator itself is `estimator`."""
 
-    def __init__(self, estimator: Any, meter: Meter) -> None:
-        self.estimator, self.meter = estimator, meter
+    def __init__(self, estimator: Any, counter: QueryCounter) -> None:
+        self.estimator, self.counter = estimator, counter
 
     def __getattr__(self, name: str) -> Any:
-        """What the estimator has; its methods that answer are counted."""
+        """An attribute of the estimator; its methods that predict are counted."""
         if name.startswith("__") or name == "estimator":
             raise AttributeError(name)
-        return wrap_method(self.meter.ask, name, getattr(self.estimator, name))
+        return wrap_method(self.counter.query, name, getattr(self.estimator, name))

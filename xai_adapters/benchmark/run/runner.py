@@ -18,16 +18,16 @@ from xai_adapters.benchmark.metrics.measuring import Measuring
 from xai_adapters.benchmark.report.report import render
 from xai_adapters.benchmark.results.files import write_results
 from xai_adapters.benchmark.results.results import Results
-from xai_adapters.benchmark.run.assembly import N_ALONE, assemble
+from xai_adapters.benchmark.run.assembly import N_ROW_BY_ROW, assemble
 from xai_adapters.benchmark.run.attribution_bench import AttributionBench
 from xai_adapters.benchmark.run.bench import Bench
-from xai_adapters.benchmark.run.blocks import BlockStore, Unit
+from xai_adapters.benchmark.run.blocks import Block, BlockStore
 from xai_adapters.benchmark.run.counterfactual_bench import CounterfactualBench
 from xai_adapters.benchmark.run.environment import describe_environment
 from xai_adapters.benchmark.run.options import CHANGEABLE, RunKeywords, RunOptions
-from xai_adapters.benchmark.run.processes import do_in_processes
+from xai_adapters.benchmark.run.processes import run_in_processes
 from xai_adapters.benchmark.run.run_folder import RunFolder
-from xai_adapters.benchmark.run.scheduler import Dealer, Lane, do_here
+from xai_adapters.benchmark.run.scheduler import Job, Scheduler, run_here
 from xai_adapters.benchmark.run.selection import select_explainers
 from xai_adapters.benchmark.run.worker import Worker
 from xai_adapters.benchmark.tasks.task import Task
@@ -126,8 +126,8 @@ def run_with_options(
         with place as temporary:
             store = folder.blocks if folder else BlockStore(Path(str(temporary)))
             results = _results(bench, plan["options"])
-            dealer = _deal(_lanes(bench, options), bench, store, options, show_progress)
-            assemble(results, bench, dealer, store)
+            scheduler = _work(_jobs(bench, options), bench, store, options, show_progress)
+            assemble(results, bench, scheduler, store)
         if folder is not None:
             write_results(results, folder.path, render(results))
             folder.finish()
@@ -185,50 +185,52 @@ def _fingerprint(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _lanes(bench: Bench, options: RunOptions) -> list[Lane]:
-    """For every explainer and seed the units that make it up."""
+def _jobs(bench: Bench, options: RunOptions) -> list[Job]:
+    """A job for each explainer and seed."""
     n = len(bench.task.rows)
-    found = []
+    jobs = []
     for entry in bench.entries.values():
         size = min(entry.block_size or n, options.block_size or n)
         for seed in range(options.seed, options.seed + options.seeds):
             starts = range(0, n, size)
-            blocks = [Unit(entry.name, seed, at, min(at + size, n)) for at in starts]
-            # Rows that are asked about one by one anyway need no further call to be timed.
-            alone = None if size == 1 else Unit(entry.name, seed, 0, min(n, N_ALONE), alone=True)
-            found.append(Lane(entry.name, seed, blocks, alone))
-    return found
+            blocks = [Block(entry.name, seed, at, min(at + size, n)) for at in starts]
+            # Blocks of a single row give latencies themselves.
+            row_by_row = (
+                None if size == 1 else Block(entry.name, seed, 0, min(n, N_ROW_BY_ROW), True)
+            )
+            jobs.append(Job(entry.name, seed, blocks, row_by_row))
+    return jobs
 
 
-def _deal(
-    lanes: Sequence[Lane],
+def _work(
+    jobs: Sequence[Job],
     bench: Bench,
     store: BlockStore,
     options: RunOptions,
     show_progress: bool,
-) -> Dealer:
-    """Do what is not finished yet."""
-    n_rows = len(lanes) * len(bench.task.rows)
+) -> Scheduler:
+    """Do all blocks that are not finished yet."""
+    n_rows = len(jobs) * len(bench.task.rows)
     tqdm = require("tqdm", "benchmark").tqdm
     with tqdm(total=n_rows, unit="row", disable=not show_progress, leave=False) as bar:
 
-        def on_done(unit: Unit) -> None:
-            bar.set_postfix_str(unit.explainer, refresh=False)
-            bar.update(unit.n_rows)
+        def on_done(block: Block) -> None:
+            bar.set_postfix_str(block.explainer, refresh=False)
+            bar.update(block.n_rows)
 
-        dealer = Dealer(lanes, options.time_limit, options.fit_limit, on_done)
-        for lane in dealer.lanes:
-            for unit in list(lane.pending):
-                block = store.load(unit)
-                if block is not None:
-                    lane.pending.remove(unit)
-                    dealer.done(lane, unit, block.facts)
+        scheduler = Scheduler(jobs, options.time_limit, options.fit_limit, on_done)
+        for job in jobs:
+            for block in list(job.pending):
+                result = store.load(block)
+                if result is not None:
+                    job.pending.remove(block)
+                    scheduler.done(job, block, result.costs)
         if options.jobs is None:
-            do_here(dealer, Worker(bench, store))
+            run_here(scheduler, Worker(bench, store))
         else:
             assert options.threads is not None
-            do_in_processes(dealer, bench, store, options.jobs, options.threads)
-    return dealer
+            run_in_processes(scheduler, bench, store, options.jobs, options.threads)
+    return scheduler
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One worker: makes explainers, asks them about blocks of rows, measures and keeps the answers."""
+"""One worker: makes explainers, gives them blocks of rows, and measures and saves the results."""
 
 from __future__ import annotations
 
@@ -17,51 +17,54 @@ from torch import Tensor
 
 from xai_adapters.benchmark.metrics.measures import Explain
 from xai_adapters.benchmark.run.bench import Bench, wait
-from xai_adapters.benchmark.run.blocks import Block, BlockStore, Unit
+from xai_adapters.benchmark.run.blocks import Block, BlockResult, BlockStore
 from xai_adapters.benchmark.run.peak_memory import PeakMemory
-from xai_adapters.benchmark.run.query_counter import Meter, metered
+from xai_adapters.benchmark.run.query_counter import QueryCounter, count_queries
 from xai_adapters.errors import MissingDependencyError, NotApplicableError, ResultsFolderError
 from xai_adapters.model.random_state import derived_seed, seeded
 
 Status = Literal["ok", "error", "not applicable"]
-# Of a unit that was done its facts, of another why it was not, or what ends the whole run.
+# The costs of a block that was done, why another was not, or an error that ends the whole run.
 Outcome = dict[str, float] | tuple[Status, str] | Exception
-# What a worker is at, one after another.
+# What a worker does for a block, in this order.
 Stage = Literal["make", "explain", "measure"]
 STAGES = get_args(Stage)
 
-# Rows are timed one by one until so many seconds are spent, but at least so many rows.
-_SECONDS_ALONE, _LEAST_ALONE = 10.0, 3
+# Rows are timed one by one for this many seconds, but at least this many rows.
+_SECONDS_ROW_BY_ROW, _MIN_ROWS = 10.0, 3
 
 
 @dataclass
-class _Made:
-    """An explainer, the count of what it asks, what it cost to make, and others of other models."""
+class _MadeExplainer:
+    """An explainer with counters of its queries and memory, and the costs of making it.
+
+    `of_other_models` holds the same explainer made for other models, by their names.
+    """
 
     explainer: Any
-    meter: Meter
+    counter: QueryCounter
     memory: PeakMemory
-    facts: dict[str, float]
+    costs: dict[str, float]
     settings: dict[str, Any]
-    others: dict[str, Any] = field(default_factory=dict)
+    of_other_models: dict[str, Any] = field(default_factory=dict)
 
-    def held(self) -> dict[str, float]:
-        """The most memory that making it, or what it did since it was asked last, has held."""
+    def peak_memory(self) -> dict[str, float]:
+        """The most bytes held while it was made or since the last call, where they are known."""
         taken = self.memory.taken()
-        return {} if taken is None else {"peak_memory": max(taken, self.facts["peak_memory"])}
+        return {} if taken is None else {"peak_memory": max(taken, self.costs["peak_memory"])}
 
 
 class Worker:
-    """Does units of a comparison, one after another.
+    """Does blocks of a comparison, one after another.
 
-    The last explainer made is kept, as to fit one may take minutes. Before each block the global
-    random states are seeded from the explainer's name, its seed and the block's first row, so that
-    the answer depends neither on which worker gives it nor on what was asked before.
+    The last explainer made is kept, because fitting one may take minutes. Before each block the
+    global random states are seeded from the explainer's name, its seed and the block's first row,
+    so that the result depends neither on the worker nor on earlier blocks.
 
     Args:
         bench: the comparison.
-        store: where finished blocks are kept.
-        on_stage: is told what the worker is at.
+        store: where results are saved.
+        on_stage: called with each stage that begins.
     """
 
     def __init__(
@@ -72,156 +75,156 @@ class Worker:
     ) -> None:
         self.bench, self.store, self.on_stage = bench, store, on_stage
         self._last: tuple[str, int] | None = None
-        self._made: _Made | None = None
+        self._made: _MadeExplainer | None = None
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Have the model called once, so that the first explainer does not pay for first times."""
+        """Call the model once, so that the first explainer does not pay for the first call."""
         task = self.bench.task
         row = task.rows[:1].detach().clone()
-        # Whatever is wrong with the model, those that call it tell of it.
+        # If the model fails, its later calls report that.
         with seeded(0, row.device), warnings.catch_warnings(), suppress(Exception):
             warnings.simplefilter("ignore")
             self.bench.black_box.probabilities(row)
             if task.differentiable:
                 torch.autograd.grad(task.model(row.requires_grad_()).sum(), row)
 
-    def outcome(self, unit: Unit) -> Outcome:
-        """Do a unit and keep what came of it, whatever the explainer raises."""
+    def outcome(self, block: Block) -> Outcome:
+        """Do a block and save its result, whatever the explainer raises."""
         try:
-            return self.do(unit).facts
+            return self.do(block).costs
         except ResultsFolderError as error:
             return error
         except (NotApplicableError, MissingDependencyError) as reason:
             return "not applicable", str(reason)
         except Exception as error:
-            # Whatever a foreign explainer raises, the others are still to be compared.
-            return "error", " ".join(f"{type(error).__name__}: {error} ({unit})".split())
+            # Whatever an explainer raises, the others are still to be compared.
+            return "error", " ".join(f"{type(error).__name__}: {error} ({block})".split())
 
-    def do(self, unit: Unit) -> Block:
-        """Do a unit and keep what came of it; whatever the explainer raises is passed on.
+    def do(self, block: Block) -> BlockResult:
+        """Do a block and save its result; what the explainer raises is passed on.
 
         Raises:
-            ResultsFolderError: if it cannot be kept.
+            ResultsFolderError: if the result cannot be saved.
         """
-        made = self._explainer(unit)
-        made.held()  # what measuring held is not the explainer's
-        block = self._alone(unit, made) if unit.alone else self._together(unit, made)
-        block.facts = made.facts | block.facts
-        block.settings = made.settings
-        self.store.save(unit, block)
-        return block
-
-    def _explainer(self, unit: Unit) -> _Made:
-        if self._made is None or self._last != (unit.explainer, unit.seed):
-            # The former one's memory is free before the next one's is counted.
+        if self._made is None or self._last != (block.explainer, block.seed):
+            # The previous explainer's memory is free before the next one's is counted.
             self._made, self._last = None, None
-            self._made = self._make(unit)
-            self._last = unit.explainer, unit.seed
-        return self._made
+            self._made = self._make(block)
+            self._last = block.explainer, block.seed
+        made = self._made
+        # Start counting again: measuring is not the explainer's work.
+        made.peak_memory()
+        made.counter.taken()
+        result = (self._time_rows if block.row_by_row else self._explain)(block, made)
+        result.costs = made.costs | result.costs
+        result.settings = made.settings
+        self.store.save(block, result)
+        return result
 
-    def _make(self, unit: Unit) -> _Made:
-        task, meter = self.bench.task, Meter()
-        make = self.bench.entries[unit.explainer].load()
+    def _make(self, block: Block) -> _MadeExplainer:
+        task, counter = self.bench.task, QueryCounter()
+        make = self.bench.entries[block.explainer].load()
         memory = PeakMemory(task.rows.device)
         # A copy: a method that fails may leave its hooks behind.
-        model = metered(copy.deepcopy(task.model), meter)
-        subject = self.bench.subject(model, unit.seed)
+        model = count_queries(copy.deepcopy(task.model), counter)
+        subject = self.bench.subject(model, block.seed)
         self.on_stage("make")
-        with self._circumstances(unit, "make"):
+        with self._reproducible(block, "make"):
             start = time.perf_counter()
             explainer = make(subject)
             wait(task.rows)
             seconds = time.perf_counter() - start
-        facts = {"fit_seconds": seconds, "fit_queries": float(meter.taken().rows)}
-        held = memory.taken()
-        if held is not None:
-            facts["peak_memory"] = held
-        return _Made(explainer, meter, memory, facts, _settings(explainer))
+        costs = {"fit_seconds": seconds, "fit_queries": float(counter.taken().rows)}
+        bytes_held = memory.taken()
+        if bytes_held is not None:
+            costs["peak_memory"] = bytes_held
+        return _MadeExplainer(explainer, counter, memory, costs, _settings(explainer))
 
-    def _together(self, unit: Unit, made: _Made) -> Block:
-        entry, ask = self.bench.entries[unit.explainer], self.bench.ask(made.explainer)
-        rows, classes = self.bench.task.rows[unit.rows], self.bench.predicted[unit.rows]
-        made.meter.taken()
+    def _explain(self, block: Block, made: _MadeExplainer) -> BlockResult:
+        """Explain the rows at once, and measure the answer."""
+        entry, explain = self.bench.entries[block.explainer], self.bench.call(made.explainer)
+        rows, classes = self.bench.task.rows[block.rows], self.bench.predicted[block.rows]
         self.on_stage("explain")
-        with self._circumstances(unit, "explain"):
+        with self._reproducible(block, "explain"):
             start = time.perf_counter()
-            answer = ask(rows, classes)
+            answer = explain(rows, classes)
             wait(rows)
             seconds = time.perf_counter() - start
-        asked, held = made.meter.taken(), made.held()
-        answer = self.bench.checked(answer, unit.rows)
+        queries, memory = made.counter.taken(), made.peak_memory()
+        answer = self.bench.checked(answer, block.rows)
         self.on_stage("measure")
-        with self._circumstances(unit, "measure"):
-            of_model = partial(self._of_model, unit, made)
-            values = self.bench.measure(entry, made.explainer, unit.rows, answer, of_model)
-        return Block(
+        with self._reproducible(block, "measure"):
+            of_model = partial(self._explain_model, block, made)
+            values = self.bench.measure(entry, made.explainer, block.rows, answer, of_model)
+        return BlockResult(
             self.bench.kept(entry, answer),
-            {name: found.double() for name, found in values.items()},
+            {name: each.double() for name, each in values.items()},
             {
                 "seconds": seconds,
-                "model_seconds": asked.seconds,
-                "queries": float(asked.rows),
-                **held,
+                "model_seconds": queries.seconds,
+                "queries": float(queries.rows),
+                **memory,
             },
         )
 
-    def _alone(self, unit: Unit, made: _Made) -> Block:
-        ask, task = self.bench.ask(made.explainer), self.bench.task
+    def _time_rows(self, block: Block, made: _MadeExplainer) -> BlockResult:
+        """Explain the rows one by one, for their latencies."""
+        explain, task = self.bench.call(made.explainer), self.bench.task
         latencies: list[float] = []
-        own: list[float] = []
-        most = 0
-        made.meter.taken()
+        own_latencies: list[float] = []
+        max_queries = 0
         self.on_stage("explain")
-        for row in range(unit.first, unit.end):
-            if sum(latencies) > _SECONDS_ALONE and len(latencies) >= _LEAST_ALONE:
+        for row in range(block.first, block.end):
+            if sum(latencies) > _SECONDS_ROW_BY_ROW and len(latencies) >= _MIN_ROWS:
                 break
-            with self._circumstances(unit, row):
+            with self._reproducible(block, row):
                 start = time.perf_counter()
-                ask(task.rows[row : row + 1], self.bench.predicted[row : row + 1])
+                explain(task.rows[row : row + 1], self.bench.predicted[row : row + 1])
                 wait(task.rows)
                 latencies.append(time.perf_counter() - start)
-            asked = made.meter.taken()
-            own.append(latencies[-1] - asked.seconds)
-            most = max(most, asked.rows)
-        return Block(
-            facts={"seconds": 0.0, "most_queries_of_a_row": float(most)},
-            latencies={"latency": latencies, "own_latency": own},
+            queries = made.counter.taken()
+            own_latencies.append(latencies[-1] - queries.seconds)
+            max_queries = max(max_queries, queries.rows)
+        return BlockResult(
+            costs={"seconds": 0.0, "most_queries_of_a_row": float(max_queries)},
+            latencies={"latency": latencies, "own_latency": own_latencies},
         )
 
-    def _of_model(self, unit: Unit, made: _Made, name: str, model: Any) -> Explain:
-        """The explainer's call if it had been made for another model."""
-        if name not in made.others:
-            make = self.bench.entries[unit.explainer].load()
-            with self._circumstances(unit, "make"):
-                made.others[name] = make(self.bench.subject(model, unit.seed))
-        ask = self.bench.ask(made.others[name])
+    def _explain_model(self, block: Block, made: _MadeExplainer, name: str, model: Any) -> Explain:
+        """The call of the same explainer, made for another model."""
+        if name not in made.of_other_models:
+            make = self.bench.entries[block.explainer].load()
+            with self._reproducible(block, "make"):
+                made.of_other_models[name] = make(self.bench.subject(model, block.seed))
+        call = self.bench.call(made.of_other_models[name])
 
-        def answer(rows: Tensor, classes: Tensor) -> Tensor:
-            with self._circumstances(unit, "explain"):
-                return ask(rows, classes)
+        def explain(rows: Tensor, classes: Tensor) -> Tensor:
+            with self._reproducible(block, "explain"):
+                return call(rows, classes)
 
-        return answer
+        return explain
 
     @contextmanager
-    def _circumstances(self, unit: Unit, purpose: object) -> Iterator[None]:
-        """The same random numbers whoever does it and when, and no warnings.
+    def _reproducible(self, block: Block, purpose: object) -> Iterator[None]:
+        """The same random numbers on any worker at any time, and no warnings.
 
-        All explainers are measured with the same numbers, each is made and asked with its own.
+        All explainers are measured with the same random numbers; each is made and explains with its
+        own.
         """
-        asked = (self.bench.seed,) if purpose == "measure" else (unit.explainer, unit.seed)
-        parts = (*asked, purpose, None if purpose == "make" else unit.first)
+        source = (self.bench.seed,) if purpose == "measure" else (block.explainer, block.seed)
+        parts = (*source, purpose, None if purpose == "make" else block.first)
         with (
             seeded(derived_seed(*parts), self.bench.task.rows.device),
             warnings.catch_warnings(),
         ):
-            # Hosts warn about what they do to a model; this one is a copy.
+            # Hosts warn about changes to a model that is a copy here.
             warnings.simplefilter("ignore")
             yield
 
 
 def _settings(explainer: Any) -> dict[str, Any]:
-    """The settings that an explainer says it has, as JSON holds them."""
+    """The settings that an explainer reports of itself, as values of JSON."""
     settings = getattr(explainer, "settings", None)
     if not isinstance(settings, Mapping):
         return {}
