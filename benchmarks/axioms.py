@@ -46,8 +46,7 @@ BRIEF_FIT = {
 SANITY = ("model_randomization", "label_randomization")
 # Larger steps, so that a width can still grow to its bound.
 BRIEF_SEARCH = {"n_steps": 20, "n_draws": 8, "step_size": 0.15, "tolerance": 0}
-# Of what is made.
-BRIEF_OPTIONS = {"invariant_box": BRIEF_SEARCH, "fimap_local_search": {"local_search": 60}}
+BRIEF_LOCAL = {"local_search": 60}
 SECONDS_ALLOWED = 10.0
 
 
@@ -59,8 +58,11 @@ def in_brief(name: str, subject: Any) -> Any:
     if name == "invariant_box_counterfactual":
         return make(subject, surrogate=BRIEF_FIT, **BRIEF_SEARCH)
     made = make(subject, **({} if name == "invariant_box" else BRIEF_FIT))
-    fewer = BRIEF_OPTIONS.get(name)
-    return replace(made, options={**made.options, **fewer}) if fewer else made
+    if name == "invariant_box":
+        return replace(made, options={**made.options, **BRIEF_SEARCH})
+    if name == "fimap_local_search":
+        return replace(made, search={**made.search, **BRIEF_LOCAL})
+    return made
 
 
 def tested(name: str, brief: bool) -> Explainer:

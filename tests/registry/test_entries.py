@@ -1,15 +1,16 @@
 """What each entry says of itself: one walk over all explainers."""
 
 import dataclasses
+import inspect
 import pickle
 from contextlib import suppress
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 from torch import nn
 
-from xai_adapters.errors import NotApplicableError
+from xai_adapters.errors import NotApplicableError, UnknownOptionError
 from xai_adapters.registry import (
     ExplainerEntry,
     Subject,
@@ -132,3 +133,13 @@ def test_a_decorated_maker_stays_a_function_and_carries_its_entry():
     assert entry_of(entry) is entry
     assert entry_of(3) is None
     assert dataclasses.replace(entry, kind="attribution").kind == "attribution"
+
+
+def test_the_decorator_takes_every_fact_of_an_entry():
+    given = get_type_hints(ExplainerEntry)
+    for taken_from_the_maker in ("name", "summary", "make"):
+        given.pop(taken_from_the_maker)
+    assert get_type_hints(facts.EntryFacts) == given
+    assert list(inspect.signature(registered).parameters) == list(given)
+    with pytest.raises(UnknownOptionError, match="Did you mean 'baseline'"):
+        registered(base_line="mask")

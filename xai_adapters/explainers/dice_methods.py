@@ -15,7 +15,7 @@ from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips, with_
 from xai_adapters.explainers.host_state import seeded_and_silent
 from xai_adapters.model.outputs import class_probabilities
 from xai_adapters.model.state import left_as_found
-from xai_adapters.registry.claims import ASKS_MODEL, GLOBAL_GENERATORS, Claims, claims_nothing
+from xai_adapters.registry.claims import GLOBAL_GENERATORS, QUERIES_MODEL, Claims, claims_nothing
 from xai_adapters.registry.entries import CounterfactualGenerator, registered
 from xai_adapters.registry.subject import Subject
 
@@ -30,7 +30,7 @@ _PRECISION = 1e-3
 _MAX_QUERIES = 5_000
 
 _CLAIMS: Claims = {
-    **ASKS_MODEL,
+    **QUERIES_MODEL,
     "validity": "it may return its last candidate, which is not always a counterfactual",
     "counterfactual_batch_independence": GLOBAL_GENERATORS,
 }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
-from xai_adapters.registry.claims import ASKS_MODEL, Claims, claims_nothing
+from xai_adapters.registry.claims import QUERIES_MODEL, Claims, claims_nothing
 from xai_adapters.registry.entries import CounterfactualGenerator, registered
 from xai_adapters.registry.subject import Subject
 
@@ -25,7 +25,7 @@ _CELLS = 4_000_000
 _OVERSHOOTS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 _EXACT: Claims = {
-    **ASKS_MODEL,
+    **QUERIES_MODEL,
     **dict.fromkeys(
         (
             "coverage", "idempotence", "no_needless_change", "shortest_step", "linear_length",

@@ -15,7 +15,7 @@ from xai_adapters.errors import NotApplicableError
 from xai_adapters.fimap import MinimalPerturbation, Perturbation
 from xai_adapters.fimap.settings import FittingOptions
 from xai_adapters.model.black_box import BlackBox
-from xai_adapters.registry.claims import ASKS_MODEL, DISTANCES, Claims
+from xai_adapters.registry.claims import DISTANCES, QUERIES_MODEL, Claims
 from xai_adapters.registry.entries import CounterfactualGenerator, Explainer, registered
 from xai_adapters.registry.subject import Subject
 
@@ -27,7 +27,7 @@ _LOCAL_SEARCH = 400
 _REFIT = "fits to models with different weights start and end differently"
 _NEAR = "a fitted network's direction is near the shortest, not the shortest"
 _COUNTERFACTUALS: Claims = {
-    **ASKS_MODEL,
+    **QUERIES_MODEL,
     "target_reached": 0,
     "honest_success": 0,
     "idempotence": 0,
@@ -38,50 +38,38 @@ _counterfactuals = partial(registered, kind="counterfactual", role="ours")
 
 
 @dataclass(frozen=True)
-class FIMAPExplainer:
-    """FIMAP fitted to a subject's background."""
-
-    fitted: MinimalPerturbation
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of the fit."""
-        return asdict(self.fitted.settings)
-
-    def explain(self, rows: Tensor, target: Tensor) -> Tensor:
-        """Minus the smallest perturbation that leaves the class."""
-        return -self.perturb(rows, target).perturbation.view_as(rows)
-
-    def perturb(self, rows: Tensor, original_class: Tensor) -> Perturbation:
-        """The rows, flattened, perturbed to leave their class."""
-        return self.fitted.perturb(rows.flatten(1), original_class=original_class)
-
-
-@dataclass(frozen=True)
-class FIMAPCounterfactuals:
+class FittedFIMAP:
     """FIMAP fitted to a subject's background.
 
     Args:
         fitted: the fitted explainer.
         black_box: the model, if `perturb` is to query it.
-        options: of the search in `perturb`.
+        search: options of `perturb`.
     """
 
     fitted: MinimalPerturbation
     black_box: BlackBox | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of the fit and of the search."""
-        return {**asdict(self.fitted.settings), **self.options}
+        return {**asdict(self.fitted.settings), **self.search}
+
+    def explain(self, rows: Tensor, target: Tensor) -> Tensor:
+        """Minus the smallest perturbation that leaves the class."""
+        return -self.perturb(rows, target).perturbation.view_as(rows)
 
     def perturb(
         self, rows: Tensor, original_class: Tensor, target: Tensor | None = None
     ) -> Perturbation:
-        """The rows perturbed to leave their class, or to reach the target."""
+        """The rows, flattened, perturbed to leave their class or to reach the target."""
         return self.fitted.perturb(
-            rows, target, original_class=original_class, black_box=self.black_box, **self.options
+            rows.flatten(1),
+            target,
+            original_class=original_class,
+            black_box=self.black_box,
+            **self.search,
         )
 
     def counterfactuals(self, rows: Tensor, original_class: Tensor) -> Tensor:
@@ -125,7 +113,7 @@ def fimap(subject: Subject, **options: Unpack[FittingOptions]) -> Explainer:
     options = {"seed": subject.seed, **options}
     if subject.kind == "image":
         options = {"scale": "shared", "noise": 1.0, **options}
-    return FIMAPExplainer(MinimalPerturbation(**options).fit(rows, box))
+    return FittedFIMAP(MinimalPerturbation(**options).fit(rows, box))
 
 
 @_counterfactuals(
@@ -133,7 +121,7 @@ def fimap(subject: Subject, **options: Unpack[FittingOptions]) -> Explainer:
         **_COUNTERFACTUALS,
         "validity": "a perturbation that flips the surrogate need not flip the model",
         "target_reached": "reaching a class of the surrogate need not reach the model's",
-        "honest_success": ASKS_MODEL["honest_success"],
+        "honest_success": QUERIES_MODEL["honest_success"],
         "shortest_step": _NEAR,
     }
 )
@@ -172,9 +160,9 @@ def fimap_local_search(
     return _fitted(subject, options, line_search=True, local_search=_LOCAL_SEARCH)
 
 
-def _fitted(subject: Subject, options: FittingOptions, **search: Any) -> FIMAPCounterfactuals:
+def _fitted(subject: Subject, options: FittingOptions, **search: Any) -> FittedFIMAP:
     """FIMAP fitted with options, and options of its search, if it is to query the model."""
     box = BlackBox(subject.model)
     options = {"seed": subject.seed, **options}
     solver = MinimalPerturbation(schema=subject.schema, **options).fit(subject.background, box)
-    return FIMAPCounterfactuals(solver, box if search else None, search)
+    return FittedFIMAP(solver, box if search else None, search)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
 from xai_adapters.model.state import left_as_found
-from xai_adapters.registry.claims import ASKS_MODEL
+from xai_adapters.registry.claims import QUERIES_MODEL
 from xai_adapters.registry.entries import CounterfactualGenerator, registered
 from xai_adapters.registry.subject import Subject
 
@@ -24,7 +24,7 @@ _STEPS_A_ROUND = 100
 _MOMENTS, _TINY = (0.9, 0.999), 1e-8
 
 
-@registered(kind="counterfactual", claims=ASKS_MODEL)
+@registered(kind="counterfactual", claims=QUERIES_MODEL)
 def gradient_ascent(subject: Subject) -> CounterfactualGenerator:
     """Steps along the other class's gradient until it flips.
 
@@ -54,7 +54,7 @@ def gradient_ascent(subject: Subject) -> CounterfactualGenerator:
     return encoded.generator(search, {"n_steps": _ASCENT_STEPS, "step_size": _STEP})
 
 
-@registered(kind="counterfactual", claims=ASKS_MODEL)
+@registered(kind="counterfactual", claims=QUERIES_MODEL)
 def wachter(subject: Subject) -> CounterfactualGenerator:
     """Wachter et al.: gradient descent on the other class's loss and the distance.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
-from xai_adapters.registry.claims import ASKS_MODEL
+from xai_adapters.registry.claims import QUERIES_MODEL
 from xai_adapters.registry.entries import CounterfactualGenerator, registered
 from xai_adapters.registry.subject import Subject
 
@@ -16,7 +16,7 @@ _HALVINGS = 10
 _LAYERS = 20
 
 
-@registered(kind="counterfactual", block_size=50, claims=ASKS_MODEL)
+@registered(kind="counterfactual", block_size=50, claims=QUERIES_MODEL)
 def growing_spheres(subject: Subject) -> CounterfactualGenerator:
     """Growing spheres, 500 points a shell.
 

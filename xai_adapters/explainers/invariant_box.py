@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xai_adapters.box.explainer import Box, InvariantBox
 from xai_adapters.explainers.patches import patches
 from xai_adapters.features.array_black_box import ArrayBlackBox
-from xai_adapters.registry.claims import ASKS_MODEL, WIDTHS, claims_nothing
+from xai_adapters.registry.claims import QUERIES_MODEL, WIDTHS, claims_nothing
 from xai_adapters.registry.entries import (
     CounterfactualGenerator,
     Explainer,
@@ -142,7 +142,7 @@ def _boxes(
     kind="counterfactual",
     role="ours",
     claims={
-        **ASKS_MODEL,
+        **QUERIES_MODEL,
         "no_needless_change": "it tries each feature once, and undoes changes of others later",
     },
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xai_adapters.explainers.encoded_subject import EncodedSubject, Flips
-from xai_adapters.registry.claims import ASKS_MODEL
+from xai_adapters.registry.claims import QUERIES_MODEL
 from xai_adapters.registry.entries import CounterfactualGenerator, registered
 from xai_adapters.registry.subject import Subject
 
@@ -17,7 +17,7 @@ _FIRST_NEIGHBOURS = 16
     baseline="data",
     kind="counterfactual",
     block_size=50,
-    claims={**ASKS_MODEL, "coverage": 0, "idempotence": 0},
+    claims={**QUERIES_MODEL, "coverage": 0, "idempotence": 0},
 )
 def nearest_unlike(subject: Subject) -> CounterfactualGenerator:
     """Nearest unlike neighbour: the nearest training row that flips.

@@ -74,8 +74,8 @@ WIDTHS: Claims = {
 }
 
 LAST_STEP = "it ends by bisection, which leaves a share of the step"
-# What every generator should keep that asks the model before it answers.
-ASKS_MODEL: Claims = {
+# What every generator should keep that queries the model before it answers.
+QUERIES_MODEL: Claims = {
     "validity": 0,
     "coverage": "it may miss counterfactuals that exist",
     "target_reached": "registered generators are not told which class to reach",
@@ -100,4 +100,4 @@ def claims_nothing(
         >>> claims_nothing("it needs an image")["dummy"]
         'it needs an image'
     """
-    return dict.fromkeys(SHAPLEY if kind == "attribution" else ASKS_MODEL, reason)
+    return dict.fromkeys(SHAPLEY if kind == "attribution" else QUERIES_MODEL, reason)

@@ -7,11 +7,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, TypeVar, runtime_checkable
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from xai_adapters.fimap import Perturbation
+from xai_adapters.utils.options import named_options
 from xai_adapters.utils.references import resolve
 
 Kind = Literal["attribution", "counterfactual"]
@@ -122,24 +124,31 @@ class ExplainerEntry:
         return maker
 
 
-def registered(
-    *,
-    baseline: Baseline = "none",
-    rank_by: RankBy = "value",
-    kind: Kind = "attribution",
-    block_size: int | None = None,
-    claims: Mapping[str, float | str] | None = None,
-    unit: Unit | None = None,
-    reads: Reads | None = None,
-    domain: Mapping[str, Any] | None = None,
-    role: Role = "comparator",
-    host: str | None = None,
-) -> Callable[[Maker], Maker]:
+class EntryFacts(TypedDict, total=False):
+    """The facts of an `ExplainerEntry` that `registered` takes."""
+
+    baseline: Baseline
+    rank_by: RankBy
+    kind: Kind
+    block_size: int | None
+    claims: Mapping[str, float | str]
+    unit: Unit | None
+    reads: Reads
+    domain: Mapping[str, Any]
+    role: Role
+    host: str | None
+
+
+@named_options(ExplainerEntry, only=EntryFacts.__annotations__)
+def registered(**facts: Unpack[EntryFacts]) -> Callable[[Maker], Maker]:
     """Register a maker: its name is the explainer's, its docstring's first line the summary.
 
     That is all it takes in a module of `xai_adapters.explainers`; another package names its maker
-    in an entry point of the group `xai_adapters.explainers`. The arguments are the facts of an
-    `ExplainerEntry`. By default counterfactuals read probabilities, as decisions do.
+    in an entry point of the group `xai_adapters.explainers`.
+
+    Args:
+        **facts: of the `ExplainerEntry`. By default counterfactuals read probabilities, as
+            decisions do.
 
     Returns:
         A decorator that gives the maker an attribute `entry`, and leaves it as it is otherwise.
@@ -153,21 +162,11 @@ def registered(
     """
 
     def register(maker: Maker) -> Maker:
-        maker.entry = ExplainerEntry(  # type: ignore[attr-defined]
-            maker.__name__,
-            (inspect.getdoc(maker) or "").partition("\n")[0].removesuffix("."),
-            maker,
-            baseline,
-            rank_by,
-            kind,
-            block_size,
-            claims or {},
-            unit,
-            reads or ("probabilities" if kind == "counterfactual" else "outputs"),
-            domain or {},
-            role,
-            host,
-        )
+        summary = (inspect.getdoc(maker) or "").partition("\n")[0].removesuffix(".")
+        if facts.get("kind") == "counterfactual":
+            facts.setdefault("reads", "probabilities")
+        entry = ExplainerEntry(maker.__name__, summary, maker, **facts)
+        maker.entry = entry  # type: ignore[attr-defined]
         return maker
 
     return register
