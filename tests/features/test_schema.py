@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schemas import rows_of, schemas
 
-from xai_adapters.errors import InvalidInputError, MissingDependencyError, UnknownNameError
+from xai_adapters.errors import (
+    InvalidInputError,
+    MissingDependencyError,
+    UnknownNameError,
+    UnknownOptionError,
+)
 from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
 
 SEEDS = st.integers(0, 2**31)
@@ -298,11 +303,27 @@ BAD_SCHEMAS = {
     ),
     "a direction": (
         lambda: Continuous("age", 3, direction="older"),
-        r"age \(column 3\): direction must be 'both', 'up' or 'down', not 'older'",
+        r"age \(column 3\): direction must be one of 'both', 'up', 'down', is 'older'",
     ),
     "a reach that leaves the row out": (
         lambda: Continuous("age", 3, reach=(1, 2)),
         r"age \(column 3\): reach must go from 0 or less to 0 or more, not 1 to 2",
+    ),
+    "a bound in words": (
+        lambda: Continuous("age", 3, lower="low"),
+        r"age \(column 3\): lower must be a number, is 'low'",
+    ),
+    "a flag in words": (
+        lambda: Continuous("age", 3, mutable="no"),
+        r"age \(column 3\): mutable must be True or False, is 'no'",
+    ),
+    "half a column": (
+        lambda: Continuous("age", 1.5),
+        r"age: columns must be whole numbers, are \[1.5\]",
+    ),
+    "a feature by its name": (
+        lambda: FeatureSchema(["age"]),
+        "features must be Continuous or Categorical, one is 'age'",
     ),
     "a cost of zero": (lambda: Continuous("age", 3, cost=0), r"age \(column 3\): cost must be"),
     "an infinite cost": (lambda: _codes("sex", 4, cost=INF), r"sex \(columns 4\): cost must be"),
@@ -333,6 +354,29 @@ BAD_SCHEMAS = {
         r"job \(columns 0, 1\): allowed category 'c' is none of its categories",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: Continuous("age", 0, mutabel=False),
+            "Continuous has no option 'mutabel'. Did you mean 'mutable'?",
+        ),
+        (
+            lambda: Categorical("job", "ab", (0, 1), allow=("a",)),
+            "Categorical has no option 'allow'. Did you mean 'allowed'?",
+        ),
+        (
+            lambda: FeatureSchema.all_continuous(3, lowest=0),
+            "FeatureSchema.all_continuous has no option 'lowest'. Did you mean 'lower'?",
+        ),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_nearest(call, message):
+    with pytest.raises(UnknownOptionError) as raised:
+        call()
+    assert str(raised.value) == message
 
 
 @pytest.mark.parametrize("case", BAD_SCHEMAS)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from xai_adapters.errors import InvalidInputError, PredictorError
-from xai_adapters.model.black_box import BlackBox, as_black_box
+from xai_adapters.errors import InvalidInputError, PredictorError, UnknownOptionError
+from xai_adapters.model.black_box import BlackBox, BlackBoxOptions, as_black_box
 
 ROWS = st.lists(
     st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=2), min_size=1, max_size=7
@@ -49,23 +51,27 @@ PREDICTORS = {
     "module of probabilities": (nn.Sequential(linear_module(), nn.Softmax(dim=1)), {}, True),
     "estimator": (Estimator(), {}, False),
     "estimator with probabilities": (ProbabilisticEstimator(), {}, True),
-    "logits": (lambda X: np.stack((0 * X[:, 0], X[:, 0]), axis=1), {"output": "logits"}, True),
-    "lists of logits": (lambda X: [[0.0, row[0]] for row in X], {"output": "logits"}, True),
-    "probabilities": (ProbabilisticEstimator().predict_proba, {"output": "probabilities"}, True),
+    "logits": (lambda X: np.stack((0 * X[:, 0], X[:, 0]), axis=1), {"output_type": "logits"}, True),
+    "lists of logits": (lambda X: [[0.0, row[0]] for row in X], {"output_type": "logits"}, True),
+    "probabilities": (
+        ProbabilisticEstimator().predict_proba,
+        {"output_type": "probabilities"},
+        True,
+    ),
     "found out to be probabilities": (ProbabilisticEstimator().predict_proba, {}, True),
     "one probability": (lambda X: sigmoid(X[:, 0]), {}, True),
     "one probability in a column": (lambda X: sigmoid(X[:, :1]), {}, True),
     "one float32 probability": (lambda X: sigmoid(X[:, 0]).astype(np.float32), {}, True),
     "one probability with a threshold": (
         lambda X: sigmoid(X[:, 0]) ** 2,
-        {"output": "probabilities", "threshold": 0.25},
+        {"output_type": "probabilities", "threshold": 0.25},
         True,
     ),
-    "one logit": (lambda X: X[:, 0], {"output": "logits"}, True),
-    "one logit in a column": (lambda X: X[:, :1], {"output": "logits"}, True),
+    "one logit": (lambda X: X[:, 0], {"output_type": "logits"}, True),
+    "one logit in a column": (lambda X: X[:, :1], {"output_type": "logits"}, True),
     "a regression with a threshold": (
         lambda X: 10 * X[:, 0] + 500,
-        {"output": "logits", "threshold": 500},
+        {"output_type": "logits", "threshold": 500},
         True,
     ),
     "integers in a column": (lambda X: (X[:, :1] > 0).astype(np.int64), {}, True),
@@ -227,14 +233,36 @@ def test_answers_that_are_no_predictions_are_named(name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"output": "odds"}, "output must be one of .* it is 'odds'"),
-        ({"arrays": "pandas"}, "arrays must be one of numpy, torch; it is 'pandas'"),
-        ({"batch_size": 0}, "batch_size must be at least 1; it is 0"),
+        (
+            {"output_type": "odds"},
+            "output_type must be one of 'auto', 'probabilities', 'logits', is 'odds'",
+        ),
+        ({"arrays": "pandas"}, "arrays must be one of 'numpy', 'torch', is 'pandas'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, is 0"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number, is 2.5"),
+        ({"threshold": "half"}, "threshold must be a number or None, is 'half'"),
+        ({"decision": "yes"}, "decision must be a function or None, is 'yes'"),
     ],
 )
 def test_settings_that_mean_nothing_are_named(settings, message):
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(InvalidInputError, match=f"^{message}$"):
         BlackBox(len, **settings)
+
+
+def test_an_unknown_option_is_named_with_the_nearest():
+    with pytest.raises(UnknownOptionError, match=r"BlackBox has no option 'treshold'"):
+        BlackBox(len, treshold=0.5)
+
+
+def test_repr_shows_the_predictor_and_what_was_set():
+    assert repr(BlackBox(len)) == "BlackBox(len)"
+    box = BlackBox(torch.nn.Linear(2, 1), threshold=0.3, batch_size=9)
+    assert repr(box) == "BlackBox(Linear, threshold=0.3, batch_size=9)"
+
+
+def test_the_typed_dict_has_the_options_of_the_constructor():
+    options = inspect.signature(BlackBox).parameters.keys() - {"self", "predictor"}
+    assert options == BlackBoxOptions.__annotations__.keys()
 
 
 @pytest.mark.parametrize("predictor", ["forest.pkl", None, 3])

@@ -54,7 +54,7 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
 
     wanted = [plain_scores(row, output, threshold) for row in model(rows).tolist()]
     n_classes = len(wanted[0])
-    settings = {"output": output, "threshold": threshold, "batch_size": batch_size}
+    settings = {"output_type": output, "threshold": threshold, "batch_size": batch_size}
     decision = Decision(model, rows, **settings)
     assert decision.n_classes == n_classes
     assert decision.target.tolist() == [row.index(max(row)) for row in wanted]
@@ -163,8 +163,8 @@ def test_targets_that_are_no_classes_are_named(target, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "internal_batch_size must be at least 1; it is 0"),
-        ({"output": "scores"}, "output must be one of auto, probabilities, logits; it is 'scores'"),
+        ({"batch_size": 0}, "internal_batch_size must be at least 1 or None, is 0"),
+        ({"output_type": "scores"}, "output_type must be one of 'auto', .*, is 'scores'"),
     ],
 )
 def test_settings_that_mean_nothing_are_named(settings, message):

@@ -117,5 +117,5 @@ def test_certain_answers_stay_finite_under_a_threshold():
 
 
 def test_an_unknown_kind_of_output_is_named():
-    with pytest.raises(InvalidInputError, match="auto, probabilities, logits; it is 'log-odds'"):
+    with pytest.raises(InvalidInputError, match=r"output_type must be one of .*, is 'log-odds'"):
         check_output_type("log-odds")

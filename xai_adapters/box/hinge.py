@@ -13,7 +13,8 @@ from torch import Tensor
 from xai_adapters.box.chosen_points import ChosenPoints
 from xai_adapters.box.geometry import Boxes
 from xai_adapters.errors import InvalidInputError
-from xai_adapters.model.decision import Decision, input_slope
+from xai_adapters.model.decision import Decision
+from xai_adapters.model.gradients import input_gradient
 
 HingeOn = Literal["probabilities", "logits"]
 OverClasses = Literal["sum", "mean", "max"]
@@ -266,7 +267,7 @@ class ExpectedHinge:
         with torch.enable_grad():
             points = points.requires_grad_()
             excess = self._excess(points, owner, rival)
-        slope = input_slope(excess, points, "the search for a box follows; FIMAP needs none")
+        slope = input_gradient(excess, points, "the search for a box follows; FIMAP needs none")
         if self._may_look_first and math.isfinite(slope.sum()):
             return _Look(excess.detach(), pull=slope)
         lost = ~slope.isfinite().flatten(1).all(dim=1)

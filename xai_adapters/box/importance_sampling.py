@@ -11,7 +11,8 @@ from torch.nn.functional import normalize
 from xai_adapters.box.draws import uniform_numbers
 from xai_adapters.box.geometry import Boxes
 from xai_adapters.box.hinge import Estimate, ExpectedHinge
-from xai_adapters.model.decision import Decision, input_slope
+from xai_adapters.model.decision import Decision
+from xai_adapters.model.gradients import input_gradient
 
 # So many classes have draws of their own that lean towards them.
 _MOST_CLASSES = 3
@@ -175,5 +176,5 @@ def _slope(decision: Decision, points: Tensor, rows: Tensor, rival: Tensor) -> T
         points = points.requires_grad_()
         scores = decision.scores(points, rows)
         lead = scores.gather(1, rival[:, None]) - scores.gather(1, decision.target[rows, None])
-    slope = input_slope(lead, points, "the search for a box follows; FIMAP needs none")
+    slope = input_gradient(lead, points, "the search for a box follows; FIMAP needs none")
     return slope.nan_to_num(0, 0, 0).flatten(1)

@@ -13,7 +13,8 @@ from torch import Generator, Tensor
 
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.features.groups import FeatureGroups
-from xai_adapters.model.decision import Decision, input_slope
+from xai_adapters.model.decision import Decision
+from xai_adapters.model.gradients import input_gradient
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 
@@ -182,7 +183,7 @@ def _constraints(
             scores = decision.scores(points, rows)
             gaps = scores.gather(1, own) - scores.gather(1, rivals)
         for gap in gaps.unbind(dim=1):
-            slope = input_slope(gap, points, "a linear program is made of", retain_graph=True)
+            slope = input_gradient(gap, points, "a linear program is made of", retain_graph=True)
             slope = slope.nan_to_num(0, 0, 0)
             falls.append(groups.total(slope.clamp(min=0), rows))
             rises.append(groups.total((-slope).clamp(min=0), rows))

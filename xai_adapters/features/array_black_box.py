@@ -1,4 +1,4 @@
-"""Rows as hosts hand them over, and a black box that is asked about them in the form it wants."""
+"""Rows in the forms that hosts use, and a black box that is queried in the form it expects."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.model.black_box import BlackBox
+from xai_adapters.model.black_box import BlackBox, BlackBoxOptions
+from xai_adapters.utils.options import named_options
 from xai_adapters.utils.rows import as_rows
 
 
 class ArrayBlackBox(BlackBox):
-    """A black box asked about flat rows (n, d), whatever shape, dtype and device it wants them in.
+    """A black box queried with flat rows (n, d), whatever shape, dtype and device it expects.
 
-    Hosts hand over numpy arrays, of images too, and modules on any device; the algorithms work on
-    rows. Everything else is as in `BlackBox`.
+    Hosts use numpy arrays, also of images, and modules on any device; the algorithms work on rows.
+    Everything else is as in `BlackBox`.
 
     Args:
         predictor: anything `BlackBox` takes. A module gets rows on its device and in its dtype.
-        row_shape: shape of one row as the predictor wants it; by default flat, (d,).
-        **settings: those of `BlackBox`.
+        row_shape: shape of one row as the predictor expects it; by default flat, (d,).
+        **options: those of `BlackBox`.
 
     Attributes:
         has_single_output: whether the last answer was one number a row.
@@ -34,10 +36,15 @@ class ArrayBlackBox(BlackBox):
         [0, 1]
     """
 
+    @named_options(BlackBox)
     def __init__(
-        self, predictor: Any, *, row_shape: tuple[int, ...] | None = None, **settings: Any
+        self,
+        predictor: Any,
+        *,
+        row_shape: tuple[int, ...] | None = None,
+        **options: Unpack[BlackBoxOptions],
     ) -> None:
-        super().__init__(predictor, **settings)
+        super().__init__(predictor, **options)
         self.row_shape = row_shape
         self.has_single_output = False
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from xai_adapters.errors import InvalidInputError
+from xai_adapters.utils.options import check_choice, check_flag, check_number, with_named_options
 
 Direction = Literal["both", "up", "down"]
 Category = str | int | float | bool
 
 
+@with_named_options
 @dataclass(frozen=True)
 class Continuous:
     """One column of numbers.
@@ -52,6 +54,11 @@ class Continuous:
         """Bring the settings into one form and check them."""
         (column,) = _columns(self.name, [self.column])
         where = f"{self.name} (column {column})"
+        for option in ("lower", "upper"):
+            _check_bound(f"{where}: {option}", getattr(self, option))
+        for option in ("mutable", "integer"):
+            check_flag(f"{where}: {option}", getattr(self, option))
+        check_choice(f"{where}: direction", self.direction, get_args(Direction))
         below, above = map(float, self.reach)
         lower, upper, cost = float(self.lower), float(self.upper), _cost(where, self.cost)
         _store(self, column=column, lower=lower, upper=upper, cost=cost, reach=(below, above))
@@ -60,10 +67,6 @@ class Continuous:
         if self.integer and lower > -math.inf and math.ceil(lower) > upper:
             raise InvalidInputError(
                 f"{where}: no whole number lies in the bounds {lower:g} to {upper:g}"
-            )
-        if self.direction not in get_args(Direction):
-            raise InvalidInputError(
-                f"{where}: direction must be 'both', 'up' or 'down', not {self.direction!r}"
             )
         if not below <= 0 <= above:
             raise InvalidInputError(
@@ -78,6 +81,7 @@ class Continuous:
         return (self.reach[0] if down else 0.0, self.reach[1] if up else 0.0)
 
 
+@with_named_options
 @dataclass(frozen=True)
 class Categorical:
     """One feature with a fixed set of values, one-hot or as whole-number codes.
@@ -111,6 +115,8 @@ class Categorical:
         """Bring the settings into one form and check them."""
         columns = _columns(self.name, self.columns)
         where = f"{self.name} (columns {', '.join(map(str, columns))})"
+        for option in ("one_hot", "mutable"):
+            check_flag(f"{where}: {option}", getattr(self, option))
         categories, cost = tuple(self.categories), _cost(where, self.cost)
         allowed = None if self.allowed is None else tuple(self.allowed)
         _store(self, categories=categories, columns=columns, allowed=allowed, cost=cost)
@@ -198,7 +204,12 @@ def _store(feature: Feature, **values: object) -> None:
 
 
 def _columns(name: str, columns: Iterable[int]) -> tuple[int, ...]:
-    numbers = tuple(operator.index(column) for column in columns)
+    try:
+        numbers = tuple(operator.index(column) for column in columns)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"{name}: columns must be whole numbers, are {columns!r:.60}"
+        ) from error
     for column in numbers:
         if column < 0:
             raise InvalidInputError(f"{name}: column {column} is not a position from 0 on")
@@ -212,6 +223,16 @@ def _repeated(values: Iterable[Category]) -> list[Category]:
 
 
 def _cost(where: str, cost: float) -> float:
-    if not 0 < cost < math.inf:
-        raise InvalidInputError(f"{where}: cost must be positive and finite, not {cost}")
+    check_number(f"{where}: cost", _plain(cost), above=0, below=math.inf)
     return float(cost)
+
+
+def _check_bound(name: str, bound: object) -> None:
+    # NaN is for the interval to refuse, with the other bound beside it.
+    if bound == bound:
+        check_number(name, _plain(bound))
+
+
+def _plain(number: Any) -> Any:
+    """A number as Python's own, where it is a tensor's or an array's."""
+    return number.item() if hasattr(number, "item") else number

@@ -24,6 +24,7 @@ from xai_adapters.features.kinds import (
     feature_from_dict,
     feature_to_dict,
 )
+from xai_adapters.utils.options import named_options
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,6 +68,11 @@ class FeatureSchema(EncodedFeatures):
         object.__setattr__(self, "features", tuple(features))
         if not self.features:
             raise InvalidInputError("a schema needs at least one feature")
+        for feature in self.features:
+            if not isinstance(feature, Feature):
+                raise InvalidInputError(
+                    f"features must be Continuous or Categorical, one is {feature!r:.60}"
+                )
         owners: dict[int, str] = {}
         names: set[str] = set()
         for feature in self.features:
@@ -176,6 +182,7 @@ class FeatureSchema(EncodedFeatures):
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"these values describe no schema: {error!r}") from error
 
+    @named_options()
     def restricted(
         self,
         features_to_vary: Literal["all"] | Sequence[str] = "all",
@@ -204,6 +211,7 @@ class FeatureSchema(EncodedFeatures):
         )
 
     @classmethod
+    @named_options()
     def all_continuous(
         cls,
         n_columns: int,
@@ -238,6 +246,7 @@ class FeatureSchema(EncodedFeatures):
         )
 
     @classmethod
+    @named_options()
     def from_alibi(
         cls,
         n_columns: int,
@@ -291,6 +300,7 @@ class FeatureSchema(EncodedFeatures):
         )
 
     @classmethod
+    @named_options()
     def from_dataframe(
         cls,
         frame: DataFrame,

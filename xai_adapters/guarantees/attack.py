@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from xai_adapters.guarantees.scaled_box import check_box
-from xai_adapters.model.decision import Decision, input_slope
+from xai_adapters.model.decision import Decision
+from xai_adapters.model.gradients import input_gradient
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
 from xai_adapters.utils.options import check_whole_number, named_options
@@ -152,7 +153,7 @@ def _attack(
                 points.requires_grad_()
                 scores = decision.scores(points, rows[left])
                 gap = scores.gather(1, own) - scores.gather(1, rival)
-            slope = input_slope(gap, points, "an attack follows; sampling needs none")
+            slope = input_gradient(gap, points, "an attack follows; sampling needs none")
             points = points.detach()
             lead = decision.lead(scores.detach(), rows[left]).to(margin)
             # NaN is worse than any number, as it counts as a violation.

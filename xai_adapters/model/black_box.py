@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.outputs import (
@@ -18,18 +20,35 @@ from xai_adapters.model.outputs import (
     class_probabilities,
 )
 from xai_adapters.model.state import left_as_found
+from xai_adapters.utils.options import (
+    call_as_text,
+    check_choice,
+    check_number,
+    check_whole_number,
+    named_options,
+)
 
 ArrayKind = Literal["numpy", "torch"]
 
 
+class BlackBoxOptions(TypedDict, total=False):
+    """The keyword arguments of `BlackBox`, for calls that pass them on."""
+
+    output_type: OutputType
+    threshold: float | None
+    classes: Sequence[Any] | None
+    batch_size: int
+    arrays: ArrayKind
+    decision: Callable[[Any], Any] | None
+
+
 class BlackBox:
-    """A predictor that can be asked for classes and probabilities, and that counts the rows asked.
+    """A predictor that gives classes and probabilities, and counts the rows it was queried for.
 
     Classes are numbered 0 to K - 1 in the order of `classes`: an estimator's `classes_`, False and
-    True, or for a predictor of other labels the sorted labels of the first rows asked, later ones
-    behind them. The
-    predictor is only held, never copied or changed: a module is asked in eval mode, without
-    gradients, and is left in the mode it was found in.
+    True, or for a predictor of other labels the sorted labels of the first query, followed by
+    labels that occur later. The predictor is only held, never copied or changed: a module is
+    queried in eval mode, without gradients, and is left in the mode it was found in.
 
     Args:
         predictor: a `torch.nn.Module` (rows go in as tensors), an estimator with `predict_proba`
@@ -39,20 +58,23 @@ class BlackBox:
         output_type: what numbers mean: "probabilities", "logits", or "auto" to look at their range.
         threshold: for one number a row, the value above which it means class 1; by default 0.5 for
             probabilities and 0 for others. Set it to explain a regression's decision.
-        classes: the labels a predictor of labels can return, in the order they shall be numbered.
-        batch_size: rows asked in one call of the predictor.
-        arrays: what a function wants; modules always get tensors, estimators always arrays.
-        decision: applied to every answer of the predictor, for decisions that its output only
-            implies: a band of a regression's values, say, as labels or probabilities of them.
+        classes: the labels that the predictor can return, in the order in which they are numbered.
+        batch_size: rows handed to the predictor in one call.
+        arrays: what a function is given; modules always get tensors, estimators always arrays.
+        decision: applied to every answer of the predictor, to explain a decision that its output
+            only implies, such as a range of a regression's values, given as labels or their
+            probabilities.
 
     Attributes:
-        n_queries: rows asked so far.
-        gives_probabilities: whether the last answer was graded, not only a label.
-        resolved_output_type: what numbers are taken for: `output_type`, or for "auto" what fits
-            all rows asked so far. Numbers once seen to be logits stay logits.
+        n_queries: rows queried so far.
+        gives_probabilities: whether the last answer held probabilities, not only labels.
+        resolved_output_type: how numbers are read: `output_type`, or for "auto" what fits all rows
+            queried so far. Once some were logits, all are.
 
     Raises:
-        InvalidInputError: if `predictor` cannot be called, or a setting is not one of its values.
+        UnknownOptionError: for an option that does not exist; the nearest one is suggested.
+        InvalidInputError: if `predictor` cannot be called, or for an option of the wrong type or
+            out of range.
 
     Example:
         >>> box = BlackBox(lambda X: X[:, 0] > 0)
@@ -62,6 +84,7 @@ class BlackBox:
         3
     """
 
+    @named_options()
     def __init__(
         self,
         predictor: Any,
@@ -74,17 +97,17 @@ class BlackBox:
         decision: Callable[[Any], Any] | None = None,
     ) -> None:
         check_output_type(output_type)
-        if arrays not in get_args(ArrayKind):
-            raise InvalidInputError(
-                f"arrays must be one of {', '.join(get_args(ArrayKind))}; it is {arrays!r}"
-            )
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size must be at least 1; it is {batch_size}")
+        check_number("threshold", threshold, optional=True)
+        check_whole_number("batch_size", batch_size, at_least=1)
+        check_choice("arrays", arrays, ("numpy", "torch"))
+        if decision is not None and not callable(decision):
+            raise InvalidInputError(f"decision must be a function or None, is {decision!r:.60}")
         self.predictor = predictor
         self.output_type = output_type
         self.resolved_output_type: OutputType = output_type
         self.threshold = threshold
         self.batch_size = batch_size
+        self.arrays = arrays
         self.decision = decision
         self.n_queries = 0
         self.gives_probabilities = True
@@ -98,6 +121,13 @@ class BlackBox:
         self.classes: list[Any] | None = None
         if found is not None:
             self.classes = [x.item() if isinstance(x, np.generic) else x for x in found]
+
+    def __repr__(self) -> str:
+        """The predictor's name, and the options that were set."""
+        name = getattr(self.predictor, "__name__", type(self.predictor).__name__)
+        options = {option: getattr(self, option) for option in BlackBoxOptions.__annotations__}
+        text = call_as_text(type(self).__name__, options, _DEFAULTS)
+        return text.replace("(", f"({name}" + ("" if text.endswith("()") else ", "), 1)
 
     def labels(self, rows: Tensor) -> Tensor:
         """Class of each row.
@@ -126,7 +156,7 @@ class BlackBox:
             PredictorError: if the predictor returns NaN or not one answer a row.
         """
         self.n_queries += len(rows)
-        # A few rows at a time are asked about often enough for a split to be felt.
+        # Few rows are queried so often that a needless split would be felt.
         batches = [rows] if len(rows) <= self.batch_size else rows.split(self.batch_size)
         with torch.no_grad(), left_as_found(self.predictor, rows.device):
             answers = [self._answer(self._ask, batch) for batch in batches]
@@ -134,7 +164,7 @@ class BlackBox:
             return self._one_hot(np.concatenate(answers)).to(rows.device)
         outputs = (torch.cat(answers) if len(answers) > 1 else answers[0]).to(rows.device)
         if self.output_type == "auto" and self.resolved_output_type != "logits":
-            # One reading for all rows ever asked: a lone row of logits may add up to 1.
+            # One reading for all rows ever queried: a single row of logits may add up to 1.
             named = self.decision is None and getattr(self._ask, "__name__", "") == "predict_proba"
             can_be = named or bool(are_probabilities(outputs).all())
             self.resolved_output_type = "probabilities" if can_be else "logits"
@@ -193,9 +223,14 @@ class BlackBox:
         return nn.functional.one_hot(indices, max(len(self.classes), 2)).to(torch.float32)
 
 
-def as_black_box(predictor: Any, **settings: Any) -> BlackBox:
-    """Wrap a predictor with these settings of `BlackBox`, unless it is one already."""
-    return predictor if isinstance(predictor, BlackBox) else BlackBox(predictor, **settings)
+_DEFAULTS = {
+    name: parameter.default for name, parameter in inspect.signature(BlackBox).parameters.items()
+}
+
+
+def as_black_box(predictor: Any, **options: Unpack[BlackBoxOptions]) -> BlackBox:
+    """Wrap a predictor with these options of `BlackBox`, unless it is one already."""
+    return predictor if isinstance(predictor, BlackBox) else BlackBox(predictor, **options)
 
 
 def _asking(predictor: Any) -> tuple[Callable[[Any], Any], Sequence[Any] | None]:

@@ -1,4 +1,4 @@
-"""What a model decides at points around rows, asked and read in one place."""
+"""What a model decides at points around rows."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from xai_adapters.model.outputs import (
     class_logits,
     class_probabilities,
 )
+from xai_adapters.utils.options import check_whole_number
 from xai_adapters.utils.rows import require_finite
 
 
@@ -72,8 +73,7 @@ class Decision:
     ) -> None:
         check_output_type(output_type)
         _check_rows(x)
-        if batch_size is not None and batch_size < 1:
-            raise InvalidInputError(f"internal_batch_size must be at least 1; it is {batch_size}")
+        check_whole_number("internal_batch_size", batch_size, at_least=1, optional=True)
         self.x, self.batch_size = x, batch_size
         self._model, self._row_data, self._threshold = model, row_data, threshold
         every = torch.arange(len(x), device=x.device)
@@ -84,13 +84,13 @@ class Decision:
         if undefined.any():
             row = int(undefined.nonzero()[0])
             raise PredictorError(f"the model returned NaN or inf, first for row {row}")
-        # Judged where the row is, and row by row: a neighbour must not change the reading.
+        # Judged at the row itself, row by row: a neighbour must not change how it is read.
         is_probability = (
             are_probabilities(self.outputs)
             if output_type == "auto"
             else torch.full((len(x),), output_type == "probabilities", device=x.device)
         )
-        # Nearly always all rows are read alike, and then most of the work of reading is saved.
+        # Nearly always all rows are read alike, which saves most of the work.
         alike = bool(is_probability[0]) if is_probability.all() == is_probability.any() else None
         self._is_probability = is_probability if alike is None else alike
         unset = torch.where(is_probability, 0.5, 0.0).to(self.outputs)
@@ -119,7 +119,7 @@ class Decision:
         if outputs.shape[1] == 1:
             outputs = self._read(class_logits, outputs, rows)
         own = outputs.gather(1, self.target[rows][:, None])[:, 0]
-        # Classes are ranked alike by outputs of either kind; NaN and infinity keep nothing.
+        # Outputs of either kind rank classes alike; NaN and infinity keep nothing.
         return own - outputs.amax(dim=1) >= 0
 
     def lead(self, scores: Tensor, rows: Tensor) -> Tensor:
@@ -174,31 +174,3 @@ def _check_rows(x: Tensor) -> None:
             f"rows must be a row of features for each example; their shape is {tuple(x.shape)}"
         )
     require_finite(x, "x")
-
-
-def input_slope(
-    values: Tensor, points: Tensor, used_for: str, *, retain_graph: bool = False
-) -> Tensor:
-    """The gradient (m, ...) of the sum of values with respect to the points (m, ...) they are of.
-
-    Args:
-        values: made by a model of the points.
-        points: that require a gradient.
-        used_for: what needs it, for the message.
-        retain_graph: whether more is to be derived from the same values.
-
-    Raises:
-        PredictorError: if the values have no gradient.
-    """
-    if not values.requires_grad:
-        raise PredictorError(
-            f"the model's outputs have no gradient with respect to the rows, which {used_for}"
-        )
-    (slope,) = torch.autograd.grad(
-        values,
-        points,
-        torch.ones_like(values),
-        retain_graph=retain_graph,
-        materialize_grads=True,
-    )
-    return slope

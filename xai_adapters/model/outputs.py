@@ -1,8 +1,7 @@
-"""What a model's outputs say: probabilities, logits or one number, read as class probabilities.
+"""A model's outputs (probabilities, logits or one number), read as class probabilities.
 
-Both explainers compare classes with each other, so both need (n, K) probabilities with K >= 2,
-whatever the model returns. Everything here is differentiable and works row by row: what is read
-from one row does not depend on its neighbours.
+Both explainers compare classes, so both need (n, K) probabilities with K >= 2, whatever the model
+returns. Everything here is differentiable, and no row depends on its neighbours.
 """
 
 from __future__ import annotations
@@ -14,16 +13,14 @@ import torch
 from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError
+from xai_adapters.utils.options import check_choice
 
 OutputType = Literal["auto", "probabilities", "logits"]
 
 
 def check_output_type(kind: str) -> None:
     """Raise `InvalidInputError` unless `kind` is one of `OutputType`."""
-    if kind not in get_args(OutputType):
-        raise InvalidInputError(
-            f"output must be one of {', '.join(get_args(OutputType))}; it is '{kind}'"
-        )
+    check_choice("output_type", kind, get_args(OutputType))
 
 
 def are_probabilities(outputs: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from xai_adapters.errors import InvalidInputError, UnknownOptionError
 
 Parameters = ParamSpec("Parameters")
@@ -62,6 +64,23 @@ def named_options(
         return checked
 
     return decorate
+
+
+def with_named_options(cls: type[Result]) -> type[Result]:
+    """Refuse options that the constructor of a class, such as a dataclass, does not have.
+
+    Example:
+        >>> @with_named_options
+        ... class Feature:
+        ...     def __init__(self, *, mutable: bool = True) -> None: ...
+        >>> Feature(mutabel=False)
+        Traceback (most recent call last):
+            ...
+        xai_adapters.errors.UnknownOptionError: Feature has no option 'mutabel'. Did you mean \
+'mutable'?
+    """
+    cls.__init__ = named_options()(cls.__init__)  # type: ignore[method-assign]
+    return cls
 
 
 def _listed(
@@ -180,7 +199,7 @@ def check_choice(name: str, value: Any, choices: Collection[str | None]) -> None
 
 def check_flag(name: str, value: Any) -> None:
     """Raise `InvalidInputError` unless an option is True or False."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise InvalidInputError(f"{name} must be True or False, is {value!r:.60}")
 
 
