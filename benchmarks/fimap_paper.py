@@ -54,8 +54,7 @@ from xai_adapters import (
     Perturbation,
 )
 from xai_adapters.benchmark.run import describe_environment
-from xai_adapters.benchmark.tasks.datasets import mnist
-from xai_adapters.benchmark.tasks.tables import adult
+from xai_adapters.benchmark.tasks import adult, mnist
 
 GRID = 400
 LOCAL_SEARCH = 400

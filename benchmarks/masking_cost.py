@@ -14,8 +14,8 @@ import time
 
 import torch
 
-from xai_adapters.benchmark.metrics.masking_curve import THRESHOLDS, masked_answers, relevance_ranks
-from xai_adapters.benchmark.tasks.networks import SqueezeNet
+from xai_adapters.benchmark.metrics import THRESHOLDS, masked_answers, relevance_ranks
+from xai_adapters.benchmark.tasks import SqueezeNet
 
 ALLOWED = 1.1
 BATCH = 64

@@ -33,11 +33,10 @@ from torch import Tensor
 
 from xai_adapters import InvariantBox
 from xai_adapters.benchmark import Task, load_task, run_benchmark
-from xai_adapters.benchmark.metrics.masking_curve import relevance_ranks
-from xai_adapters.benchmark.report.gallery import DIVERGING, SEQUENTIAL, color_indices, palette
+from xai_adapters.benchmark.metrics import relevance_ranks
+from xai_adapters.benchmark.report import DIVERGING, SEQUENTIAL, color_indices, palette
 from xai_adapters.benchmark.results import Gallery, Measurement, Results
-from xai_adapters.benchmark.tasks.datasets import data_file, imagenet_animals
-from xai_adapters.benchmark.tasks.image_networks import CifarResNet, MobileNet
+from xai_adapters.benchmark.tasks import CifarResNet, MobileNet, data_file, imagenet_animals
 from xai_adapters.registry import ExplainerEntry, FunctionExplainer, Subject, explainer_names
 
 # The paper's ten, with the settings it gives; then those whose baseline is the mask's colour.

@@ -20,9 +20,8 @@ from pathlib import Path
 import torch
 from torch.nn.functional import interpolate
 
-from xai_adapters.benchmark.metrics.facts import CURVE, METRICS
-from xai_adapters.benchmark.metrics.masking_curve import THRESHOLDS
-from xai_adapters.benchmark.report.report import render
+from xai_adapters.benchmark.metrics import THRESHOLDS, metric_facts
+from xai_adapters.benchmark.report import render
 from xai_adapters.benchmark.results import Agreement, Curve, ExplainerRun, Gallery, Results
 from xai_adapters.benchmark.results import Measurement as Mean
 from xai_adapters.benchmark.run.attribution_bench import MAP_SIDE
@@ -45,7 +44,7 @@ def results(n_rows: int, n_explainers: int) -> Results:
         task={"name": "photographs", "description": "Made up.", "mask_value": 0.5},
         settings={"seed": 0},
         environment={},
-        metrics={name: vars(METRICS[name]) for name in (CURVE, "masking_area")},
+        metrics={name: vars(metric_facts()[name]) for name in ("masking_curve", "masking_area")},
         gallery=gallery,
     )
     names = [f"explainer_{i}" for i in range(n_explainers)]
@@ -53,7 +52,7 @@ def results(n_rows: int, n_explainers: int) -> Results:
         made.explainers.append(ExplainerRun(name, "Made up", "none", "ok", n_rows=n_rows))
         made.measurements.append(Mean(name, "masking_area", i / 20, 0.01, i / 20, i / 20, n_rows))
         values = torch.rand(len(THRESHOLDS), generator=generator).tolist()
-        made.curves.append(Curve(name, CURVE, list(THRESHOLDS), values, values, values))
+        made.curves.append(Curve(name, "masking_curve", list(THRESHOLDS), values, values, values))
         gallery.maps[name] = torch.randn(n_rows, MAP_SIDE, MAP_SIDE, generator=generator)
         gallery.signed[name] = True
     alike = torch.rand(n_explainers, n_explainers, generator=generator).tolist()

@@ -37,9 +37,7 @@ from torch.profiler import ProfilerActivity, profile
 from xai_adapters import InvariantBox
 from xai_adapters.benchmark import load_task
 from xai_adapters.benchmark.results import bootstrap_interval
-from xai_adapters.benchmark.tasks.datasets import data_file
-from xai_adapters.benchmark.tasks.image_networks import CifarResNet
-from xai_adapters.benchmark.tasks.networks import SmallConvNet, SqueezeNet
+from xai_adapters.benchmark.tasks import CifarResNet, SmallConvNet, SqueezeNet, data_file
 
 AUTHORS = {
     "draws": "uniform", "optimizer": "adam", "step_size": 1e-2, "schedule": "constant",

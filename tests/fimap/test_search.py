@@ -415,6 +415,23 @@ def test_the_only_change_is_needed_and_not_asked_about():
     assert torch.equal(search.best, before)
 
 
+@pytest.mark.parametrize("n_numbers", [2, 5, 9, 16, 33])
+@pytest.mark.parametrize("enough", [1, 2])
+def test_the_smallest_changes_are_undone_first(n_numbers, enough):
+    """Any few changes are enough, so that those remain that were tried last: the largest ones."""
+    generator = Generator().manual_seed(n_numbers)
+    place = torch.stack([torch.randperm(n_numbers, generator=generator) for _ in range(4)])
+    # In standard deviations the sizes are 1, 2, 3, ...; in the columns' own units they are not.
+    spread = torch.logspace(2, -2, n_numbers)
+    search, _ = search_of(
+        lambda rows, points: (points != 0).sum(dim=1) >= enough,
+        torch.zeros(4, n_numbers), (1 + place) * spread, spread=spread,
+    )  # fmt: skip
+    search.ask_once()
+    search.sparsify()
+    assert torch.equal(search.best != 0, place >= n_numbers - enough)
+
+
 def test_few_needed_changes_among_many_are_found_with_few_questions():
     original = torch.zeros(3, 256)
     proposal = 1 + torch.rand(3, 256, generator=Generator().manual_seed(0))

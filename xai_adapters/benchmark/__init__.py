@@ -12,9 +12,7 @@ from xai_adapters.benchmark.results import (
     write_results,
 )
 from xai_adapters.benchmark.run import RunDescription, RunOptions, run_benchmark
-from xai_adapters.benchmark.tasks.named import load_task
-from xai_adapters.benchmark.tasks.own_task import task_of
-from xai_adapters.benchmark.tasks.task import Task
+from xai_adapters.benchmark.tasks import Task, load_task, task_of
 
 __all__ = [
     "Results",

@@ -25,7 +25,7 @@ def command(
 
 
 def _tasks() -> list[tuple[str, str]]:
-    from xai_adapters.benchmark.tasks.named import TASKS
+    from xai_adapters.benchmark.tasks import TASKS
 
     return [(name, entry.description) for name, entry in TASKS.items()]
 
@@ -37,14 +37,14 @@ def _explainers() -> list[tuple[str, str]]:
 
 
 def _metrics() -> list[tuple[str, str]]:
-    from xai_adapters.benchmark.metrics.facts import METRICS
-    from xai_adapters.benchmark.metrics.measures import MEASURES
+    from xai_adapters.benchmark.metrics import metric_facts
+    from xai_adapters.benchmark.metrics.selection import attribution_metrics
 
-    of = {metric: name for name, measure in MEASURES.items() for metric in measure.metrics}
+    of = {metric.name: metric.selected_by for metric in attribution_metrics()}
     directions = {True: "higher is better", False: "lower is better", None: "neither is better"}
     lines = []
-    for name, metric in METRICS.items():
-        low, high = ("no end" if end is None else f"{end:g}" for end in metric.range)
+    for name, metric in metric_facts().items():
+        low, high = ("unbounded" if end is None else f"{end:g}" for end in metric.range)
         facts = [
             directions[metric.higher_is_better],
             f"from {low} to {high}",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from xai_adapters.benchmark.metrics.randomization import SHARES, randomized
 from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.runner import run_benchmark
-from xai_adapters.benchmark.tasks.own_task import task_of
+from xai_adapters.benchmark.tasks.from_python import task_of
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.registry import ExplainerEntry, FunctionExplainer, Subject
@@ -148,5 +148,5 @@ def test_scores_that_are_not_finite_for_a_randomised_model_are_not_measured() ->
 
 def test_it_is_of_modules_with_parameters() -> None:
     for model in (nn.Softmax(dim=1), lambda X: np.eye(2)[[0] * len(X)]):
-        with pytest.raises(InvalidInputError, match="randomization can be measured of torch mod"):
+        with pytest.raises(InvalidInputError, match="randomization: needs torch modules"):
             run_benchmark(task_of(model, torch.rand(3, 2)), metrics=("randomization",))

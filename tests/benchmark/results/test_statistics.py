@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from xai_adapters.benchmark.results.ranking import rank_explainers
 from xai_adapters.benchmark.results.statistics import (
+    bootstrap_interval,
     difference,
     holm,
     paired_p_value,
     ranks,
+    standard_error,
     unpaired_p_value,
 )
 
@@ -120,3 +122,24 @@ def test_the_ranking_leaves_reference_explainers_out_and_says_how_far_behind(
     low, high = found["fimap"].behind["interval"]
     assert low < 0.2 < high
     assert high - low < 0.02
+
+
+def test_bootstrap_covers_the_mean_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    samples = generator.normal(size=(40, 300))
+    low, high = bootstrap_interval(samples)
+    covered = ((low < 0) & (high > 0)).mean()
+    assert 0.9 < covered < 0.98
+    spread = np.array([standard_error(samples[:, i]) for i in range(300)])
+    assert np.median((high - low) / spread) == pytest.approx(2 * 1.96, rel=0.1)
+
+
+def test_bootstrap_pairs_columns_measured_on_the_same_rows():
+    values = np.random.default_rng(0).normal(size=(30, 1))
+    low, high = bootstrap_interval(np.hstack((values, values + 1)))
+    assert low[1] - low[0] == pytest.approx(1)
+    assert high[1] - high[0] == pytest.approx(1)
+
+
+def test_a_single_row_has_no_standard_error():
+    assert np.isnan(standard_error(np.array([1.0])))

@@ -10,7 +10,7 @@ import torch
 from staged import needs
 from torch import nn
 
-from xai_adapters.benchmark.tasks.named import load_task
+from xai_adapters.benchmark.tasks import load_task
 from xai_adapters.benchmark.tasks.table_models import MODELS, fit_model
 from xai_adapters.benchmark.tasks.tables import TABLES, Table
 from xai_adapters.errors import InvalidInputError, UnknownNameError

@@ -1,25 +1,35 @@
-"""How far explainers agree with one another."""
+"""How far explainers agree with one another: a matrix, reported beside the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from xai_adapters.benchmark.results.results import Agreement
 from xai_adapters.utils.rank_correlation import rank_correlation
 
 
+@dataclass
+class Agreement:
+    """How far every two explainers agree: `values[i][j]` is of `names[i]` and `names[j]`."""
+
+    title: str
+    description: str
+    names: list[str]
+    values: list[list[float]]
+
+
 def agreements(scores: Mapping[str, Tensor], relevances: Mapping[str, Tensor]) -> list[Agreement]:
-    """Mean over the rows of the cosine and of the rank correlation, of every two explainers.
+    """Mean rank correlation and cosine of every two explainers, over the rows that both explained.
 
     Args:
-        scores: (n, d) by name, whose directions are compared; the rows that two have in common
-            are the first.
-        relevances: (n, d) by name, whose orders are compared.
+        scores: (n, d) by name, for the cosine. Explainers that ran out of time have fewer rows,
+            always the first ones.
+        relevances: (n, d) by name, for the rank correlation.
     """
     if len(scores) < 2:
         return []
@@ -27,14 +37,13 @@ def agreements(scores: Mapping[str, Tensor], relevances: Mapping[str, Tensor]) -
     return [
         Agreement(
             "rank correlation",
-            "Spearman's correlation between the orders of a row's features by relevance, mean over "
-            "the rows.",
+            "Spearman's correlation of the relevance of a row's features, mean over the rows.",
             names,
             _matrix([relevances[name] for name in names], rank_correlation),
         ),
         Agreement(
             "cosine",
-            "Cosine between the scores of a row, mean over the rows.",
+            "Cosine of the scores of a row, mean over the rows.",
             names,
             _matrix(
                 [scores[name] for name in names],
@@ -44,10 +53,12 @@ def agreements(scores: Mapping[str, Tensor], relevances: Mapping[str, Tensor]) -
     ]
 
 
-def _matrix(each: Sequence[Tensor], alike: Callable[[Tensor, Tensor], Tensor]) -> list[list[float]]:
-    found = torch.eye(len(each), dtype=torch.float64)
+def _matrix(
+    each: Sequence[Tensor], similarity: Callable[[Tensor, Tensor], Tensor]
+) -> list[list[float]]:
+    means = torch.eye(len(each), dtype=torch.float64)
     for a, b in combinations(range(len(each)), 2):
         n = min(len(each[a]), len(each[b]))
-        found[a, b] = found[b, a] = alike(each[a][:n], each[b][:n]).mean()
-    matrix: list[list[float]] = found.tolist()
+        means[a, b] = means[b, a] = similarity(each[a][:n], each[b][:n]).mean()
+    matrix: list[list[float]] = means.tolist()
     return matrix

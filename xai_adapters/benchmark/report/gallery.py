@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xai_adapters.benchmark.metrics.agreement import Agreement
 from xai_adapters.benchmark.report.table import format_number
-from xai_adapters.benchmark.results.results import Agreement, Gallery
+from xai_adapters.benchmark.results.results import Gallery
 from xai_adapters.errors import require
 
 Floats = NDArray[np.floating[Any]]

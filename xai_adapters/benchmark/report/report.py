@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from xai_adapters.benchmark.metrics.facts import ALONG_LAYERS
+from xai_adapters.benchmark.metrics.randomization import ALONG_LAYERS
 from xai_adapters.benchmark.report.axiom_table import MARKS, axiom_table
 from xai_adapters.benchmark.report.gallery import (
     DIVERGING,

@@ -1,5 +1,6 @@
 """The results of a run: data, files, statistics, and the comparison of two runs."""
 
+from xai_adapters.benchmark.metrics.agreement import Agreement
 from xai_adapters.benchmark.results.comparison import (
     Change,
     Comparison,
@@ -9,7 +10,6 @@ from xai_adapters.benchmark.results.comparison import (
 from xai_adapters.benchmark.results.files import read_results, write_results
 from xai_adapters.benchmark.results.results import (
     REFERENCE_EXPLAINERS,
-    Agreement,
     Curve,
     Examples,
     ExplainerRun,

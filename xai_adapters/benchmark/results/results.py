@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from xai_adapters.benchmark.metrics.agreement import Agreement
 from xai_adapters.benchmark.results.upgrade import upgraded
 from xai_adapters.utils.tensor_file import read_tensors, write_tensors
 
@@ -80,16 +81,6 @@ class Curve:
     values: list[float]
     low: list[float]
     high: list[float]
-
-
-@dataclass
-class Agreement:
-    """How far every two explainers agree: `values[i][j]` is of `names[i]` and `names[j]`."""
-
-    title: str
-    description: str
-    names: list[str]
-    values: list[list[float]]
 
 
 @dataclass

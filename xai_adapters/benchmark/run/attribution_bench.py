@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from xai_adapters.benchmark.metrics.agreement import agreements
-from xai_adapters.benchmark.metrics.facts import METRICS, Metric, cosine, counterfactual_metrics
-from xai_adapters.benchmark.metrics.measures import Explain, ExplainModel, Scored, relevance
-from xai_adapters.benchmark.metrics.measuring import Measuring
+from xai_adapters.benchmark.metrics.attribution_metric import (
+    Attributions,
+    Explain,
+    ExplainModel,
+    relevance,
+)
+from xai_adapters.benchmark.metrics.comparison_metric import Explanations
+from xai_adapters.benchmark.metrics.metric import Facts, measured, metric_facts
+from xai_adapters.benchmark.metrics.selection import MetricSelection
+from xai_adapters.benchmark.metrics.validity import Perturbations
 from xai_adapters.benchmark.results.results import Gallery, Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.tasks.task import Task
@@ -29,14 +34,14 @@ class AttributionBench(Bench):
     """A comparison of attributions.
 
     Args:
-        measuring: what is measured of each.
+        selection: what is measured of each.
     """
 
     def __init__(
-        self, task: Task, entries: Sequence[ExplainerEntry], seed: int, measuring: Measuring
+        self, task: Task, entries: Sequence[ExplainerEntry], seed: int, selection: MetricSelection
     ) -> None:
         super().__init__(task, entries, seed)
-        self.measuring = measuring
+        self.selection = selection
 
     def subject(self, model: Any, seed: int) -> Subject:
         """What explainers are made for; those with the mask's baseline are told its value."""
@@ -58,20 +63,20 @@ class AttributionBench(Bench):
     ) -> dict[str, Tensor]:
         """What was asked for; and what those that perturb rows achieve by it."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]
-        scored = Scored(
+        attributions = Attributions(
             self.task, self.black_box, asked, predicted, answer, entry.rank_by == "magnitude",
             self.call(explainer), ask_of_model, self.seed, rows.start,
         )  # fmt: skip
-        measured = self.measuring.measured(scored)
+        values = self.selection.measure(attributions)
         if isinstance(explainer, CounterfactualExplainer):
             found = explainer.perturb(asked, predicted)
             after = self.black_box.labels(found.perturbed.view_as(asked))
-            measured |= counterfactual_metrics(found, predicted, after)
-        return measured
+            values |= measured(Perturbations(predicted, after, found))
+        return values
 
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> dict[str, Facts]:
         """Facts on the metrics there may be values of."""
-        return METRICS | self.measuring.facts()
+        return metric_facts() | self.selection.facts()
 
     def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
         """The relevance of each pixel, or the score of each column."""
@@ -81,18 +86,15 @@ class AttributionBench(Bench):
 
     def finish(self, results: Results, explained: Mapping[str, Explained]) -> None:
         """Compare scores with one another and with LIME's, and keep a few maps."""
-        for name, each in explained.items():
-            if len(each.explanations) > 1:
-                flat = [maps.flatten(1) for maps in each.explanations]
-                alike = [cosine(a, b) for a, b in combinations(flat, 2)]
-                self.record(results, name, "seed_stability", torch.stack(alike).mean(dim=0))
         scores = {name: each.explanations[0] for name, each in explained.items()}
-        if self.task.kind == "tabular" and LIME in scores:
-            lime = scores[LIME]
-            for name, own in scores.items():
-                n = min(len(own), len(lime))
-                if name != LIME:
-                    self.record(results, name, "cosine_to_lime", cosine(own[:n], lime[:n]))
+        of_each = {
+            name: dict(measured(Explanations(self.task, name, each.explanations, scores)))
+            for name, each in explained.items()
+        }
+        for metric in metric_facts():
+            for name, values in of_each.items():
+                if metric in values:
+                    self.record(results, name, metric, values[metric])
         relevances = {
             name: relevance(own, self.entries[name].rank_by == "magnitude").flatten(1)
             for name, own in scores.items()

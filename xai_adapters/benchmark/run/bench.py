@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.metrics.facts import METRICS, Metric
-from xai_adapters.benchmark.metrics.measures import Explain, ExplainModel
+from xai_adapters.benchmark.metrics import Facts, metric_facts
+from xai_adapters.benchmark.metrics.attribution_metric import Explain, ExplainModel
 from xai_adapters.benchmark.results.results import Curve, ExplainerRun, Measurement, Results
 from xai_adapters.benchmark.results.statistics import bootstrap_interval, standard_error
 from xai_adapters.benchmark.tasks.predictions import class_probabilities
@@ -78,9 +78,9 @@ class Bench(ABC):
     ) -> dict[str, Tensor]:
         """What is measured of the answer for some of the rows: (n,) or (n, thresholds) each."""
 
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> dict[str, Facts]:
         """Facts on the metrics there may be values of."""
-        return METRICS
+        return metric_facts()
 
     @abstractmethod
     def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.metrics.counterfactual_quality import Reference, quality
-from xai_adapters.benchmark.metrics.facts import COMMON, COMPARED_IN_COMMON
-from xai_adapters.benchmark.metrics.measures import Explain, ExplainModel
+from xai_adapters.benchmark.metrics.attribution_metric import Explain, ExplainModel
+from xai_adapters.benchmark.metrics.counterfactual_metric import Counterfactuals, ReferenceRows
+from xai_adapters.benchmark.metrics.metric import COMMON, measured, registered_metrics
 from xai_adapters.benchmark.results.results import Examples, ExplainerRun, Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.tasks.task import Task
@@ -35,7 +35,7 @@ class CounterfactualBench(Bench):
         super().__init__(task, entries, seed)
         assert task.schema is not None
         labels = self.black_box.labels(task.background)
-        self.reference = Reference(task.schema, task.background, labels)
+        self.reference = ReferenceRows(task.schema, task.background, labels)
 
     def subject(self, model: Any, seed: int) -> Subject:
         """What explainers are made for, with the schema."""
@@ -56,7 +56,12 @@ class CounterfactualBench(Bench):
     ) -> dict[str, Tensor]:
         """How good the changed rows are."""
         asked, predicted = self.task.rows[rows], self.predicted[rows]
-        return quality(self.reference, asked, answer, predicted, self.black_box.labels)
+        predict = self.black_box.labels
+        return dict(
+            measured(
+                Counterfactuals(predicted, predict(answer), self.reference, asked, answer, predict)
+            )
+        )
 
     def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
         """The changed rows."""
@@ -74,9 +79,10 @@ class CounterfactualBench(Bench):
         for values in able.values():
             common &= values["validity"][:n] == 1
         for name, values in able.items():
-            for metric in filter(values.__contains__, COMPARED_IN_COMMON):
-                of_common = values[metric][:n].masked_fill(~common, torch.nan)
-                self.record(results, name, metric + COMMON, of_common)
+            for metric in registered_metrics():
+                if metric.compared_on_common_rows and metric.name in values:
+                    of_common = values[metric.name][:n].masked_fill(~common, torch.nan)
+                    self.record(results, name, metric.name + COMMON, of_common)
         results.examples = self._examples(explained)
         runs = {run.name: run for run in results.explainers if run.status == "ok"}
         if OURS in runs:

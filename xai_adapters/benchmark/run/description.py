@@ -13,9 +13,7 @@ from typing_extensions import Self
 
 from xai_adapters.benchmark.run.options import Names, RunOptions
 from xai_adapters.benchmark.run.selection import select_explainers
-from xai_adapters.benchmark.tasks.named import load_task, task_entry
-from xai_adapters.benchmark.tasks.own_task import task_from_files
-from xai_adapters.benchmark.tasks.task import Task
+from xai_adapters.benchmark.tasks import Task, load_task, task_entry, task_from_files
 from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.utils.references import is_reference, resolve
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Self, TypedDict
 
-from xai_adapters.benchmark.metrics.measuring import check_names
+from xai_adapters.benchmark.metrics.selection import check_names
 from xai_adapters.errors import InvalidInputError, UnknownNameError, XaiAdaptersError
 
 # They change no number, only how many there are and how soon: a resumed run may have others.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from typing_extensions import Unpack
 
-from xai_adapters.benchmark.metrics.measuring import Measuring
+from xai_adapters.benchmark.metrics.selection import MetricSelection
 from xai_adapters.benchmark.report.report import render
 from xai_adapters.benchmark.results.files import write_results
 from xai_adapters.benchmark.results.results import Results
@@ -143,8 +143,8 @@ def _names(
 
 def _bench(task: Task, entries: Sequence[ExplainerEntry], options: RunOptions) -> Bench:
     if task.compares == "attribution":
-        measuring = Measuring(options.metrics, options.fills, task)
-        return AttributionBench(task, entries, options.seed, measuring)
+        selection = MetricSelection(options.metrics, options.fills, task)
+        return AttributionBench(task, entries, options.seed, selection)
     if options.metrics is not None or options.fills:
         raise InvalidInputError("counterfactuals are measured by all there is: name no metrics")
     return CounterfactualBench(task, entries, options.seed)

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.metrics.measures import Explain
+from xai_adapters.benchmark.metrics.attribution_metric import Explain
 from xai_adapters.benchmark.run.bench import Bench, wait
 from xai_adapters.benchmark.run.blocks import Block, BlockResult, BlockStore
 from xai_adapters.benchmark.run.peak_memory import PeakMemory

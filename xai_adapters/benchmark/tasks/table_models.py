@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.benchmark.tasks.networks import trained
 from xai_adapters.benchmark.tasks.tables import Table
+from xai_adapters.benchmark.tasks.training import trained
 from xai_adapters.errors import UnknownNameError, require
 
 

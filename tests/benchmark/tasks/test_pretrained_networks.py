@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from staged import needs, needs_animals
 
 from xai_adapters.benchmark.tasks.datasets import data_file, imagenet_animals
-from xai_adapters.benchmark.tasks.image_networks import CifarResNet, MobileNet
+from xai_adapters.benchmark.tasks.pretrained_networks import CifarResNet, MobileNet
 from xai_adapters.errors import InvalidInputError
 
 

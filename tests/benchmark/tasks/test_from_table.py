@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from xai_adapters.benchmark.run.request import Request
 
+from xai_adapters.benchmark.run.description import RunDescription
 from xai_adapters.benchmark.run.runner import run_benchmark
-from xai_adapters.benchmark.tasks.data_file import read_data
-from xai_adapters.benchmark.tasks.own_table import FrameModel
-from xai_adapters.benchmark.tasks.own_task import task_from_files
+from xai_adapters.benchmark.tasks.from_files import task_from_files
+from xai_adapters.benchmark.tasks.from_table import FrameModel
+from xai_adapters.benchmark.tasks.row_files import read_data
 from xai_adapters.errors import InvalidInputError, UnknownNameError, XaiAdaptersError
 from xai_adapters.features.inference import infer_schema
 from xai_adapters.features.kinds import Categorical, Continuous
@@ -82,14 +82,14 @@ def numbers() -> Any:
 def test_counterfactuals_of_a_table_keep_to_what_its_columns_are(form: str, tmp_path: Path) -> None:
     frame = people() if form == "text" else numbers()
     frame.to_parquet(tmp_path / "rows.parquet")
-    request = Request(
+    request = RunDescription(
         model="bank:BANK" if form == "text" else "bank:make_encoded",
         data=str(tmp_path / "rows.parquet"),
         counterfactuals=True, immutable=("age",),
         categories=() if form == "text" else ("job",), limit=10,
     )  # fmt: skip
     request.check()
-    task = request.load()
+    task = request.load_task()
     assert task.compares == "counterfactual"
     assert task.schema.names == ("age", "income", "job", "owner")
     age, income, job, owner = task.schema.features
@@ -187,5 +187,5 @@ MODULE = torch.nn.Linear(5, 2)
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_told_before_any_work(settings: dict[str, Any]) -> None:
-    with pytest.raises(XaiAdaptersError, match=r"of a table of your own|saliency makes attrib"):
-        Request(**settings).check()
+    with pytest.raises(XaiAdaptersError, match=r"for a table of your own|saliency makes attrib"):
+        RunDescription(**settings).check()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OwnTable:
+class EncodedTable:
     """A model with rows that it can be asked about.
 
     Args:
@@ -38,13 +38,13 @@ class OwnTable:
     schema: FeatureSchema
 
 
-def own_table(
+def encoded_table(
     model: Any,
     rows: DataFrame,
     background: DataFrame | None,
     immutable: Sequence[str],
     categories: Sequence[str],
-) -> OwnTable:
+) -> EncodedTable:
     """Rows with the schema of their columns.
 
     If all columns are of numbers, the model is given them as they are. If some hold text, rows are
@@ -70,7 +70,7 @@ def own_table(
     else:
         held = [schema.to_rows(frame) for frame in frames]
         model = FrameModel(model, schema)
-    return OwnTable(model, held[0], held[1] if len(held) > 1 else None, schema)
+    return EncodedTable(model, held[0], held[1] if len(held) > 1 else None, schema)
 
 
 class FrameModel:

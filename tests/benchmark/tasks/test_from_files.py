@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from xai_adapters.benchmark.run.runner import run_benchmark
-from xai_adapters.benchmark.tasks.own_task import model_of, task_from_files, task_of
+from xai_adapters.benchmark.tasks import task_from_files, task_of
+from xai_adapters.benchmark.tasks.from_files import model_of
 from xai_adapters.errors import XaiAdaptersError
 
 pytest.importorskip("pyarrow")
@@ -145,7 +146,7 @@ BAD_MODELS = {
     "module": ("nowhere:model", "No module named 'nowhere'"),
     "attribute": ("mine:POSITIV", "Did you mean 'POSITIVE'"),
     "no model": ("mine:NUMBER", "is a int"),
-    "raises": ("mine:no_model", r"FileNotFoundError: weights.pt \(test_own_task.py, line \d+\)"),
+    "raises": ("mine:no_model", r"FileNotFoundError: weights.pt \(test_from_files.py, line \d+\)"),
     "class": ("mine:NeedsWeights", "made no model: TypeError: .*'weights'"),
     "form": (":POSITIVE", "module:attribute"),
 }

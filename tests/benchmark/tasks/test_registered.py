@@ -9,9 +9,7 @@ import torch
 from staged import needs_animals, needs_mnist
 from torch import nn
 
-from xai_adapters.benchmark.tasks import datasets
-from xai_adapters.benchmark.tasks import named as tasks
-from xai_adapters.benchmark.tasks.named import TASKS, load_task
+from xai_adapters.benchmark.tasks import TASKS, TaskSetup, datasets, load_task, register, registered
 from xai_adapters.benchmark.tasks.tables import TABLES
 from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError, UnknownNameError
@@ -19,9 +17,9 @@ from xai_adapters.errors import InvalidInputError, UnknownNameError
 # Held-out rows there are, default limit, rows of background, shape of a row, classes.
 EXPECTED = {
     "digits": (360, 100, 1437, (1, 8, 8), 10),
-    "moons": (2000, 2000, 8000, (2,), 2),
     "mnist": (500, 100, 2000, (1, 28, 28), 10),
     "imagenet-animals": (80, 20, 20, (3, 224, 224), 1000),
+    "moons": (2000, 2000, 8000, (2,), 2),
 }
 NEEDS = {"mnist": needs_mnist, "imagenet-animals": needs_animals}
 each_task = pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_an_unknown_task_is_told_the_nearest() -> None:
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_a_limit_below_one_is_refused(limit: int) -> None:
-    with pytest.raises(InvalidInputError, match=f"at least 1 row, not {limit}"):
+    with pytest.raises(InvalidInputError, match=f"at least 1, is {limit}"):
         load_task("digits", limit=limit)
 
 
@@ -145,12 +143,12 @@ def test_an_unusable_device_is_refused_in_one_line() -> None:
 
 
 def test_a_task_is_added_with_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "TASKS", {})
+    monkeypatch.setattr(registered, "TASKS", {})
 
-    @tasks.task("two", "Two rows.", limit=1)
-    def _two(setup: tasks.Setup) -> Task:
+    @register("two", "Two rows.", limit=1)
+    def _two(setup: TaskSetup) -> Task:
         rows = torch.eye(2)
         return Task(setup.name, setup.description, "tabular", None, rows, rows, ("a", "b"))
 
-    task = tasks.load_task("two")
+    task = load_task("two")
     assert (task.name, task.description, len(task.rows)) == ("two", "Two rows.", 1)

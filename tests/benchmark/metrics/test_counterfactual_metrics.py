@@ -1,4 +1,4 @@
-"""Every measure of a counterfactual against a plain one, row by row and feature by feature."""
+"""Every metric of counterfactuals against a plain one, row by row and feature by feature."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 from schemas import rows_of, schemas
 from torch import Tensor
 
-from xai_adapters.benchmark.metrics.counterfactual_quality import Reference, quality
+from xai_adapters.benchmark.metrics import Counterfactuals, ReferenceRows
+from xai_adapters.benchmark.metrics.metric import measured
 from xai_adapters.features.kinds import Categorical, Continuous
 from xai_adapters.features.schema import FeatureSchema
+
+
+def quality(
+    reference: ReferenceRows, before: Tensor, after: Tensor, original_class: Tensor, labels
+) -> dict[str, Tensor]:
+    return dict(
+        measured(Counterfactuals(original_class, labels(after), reference, before, after, labels))
+    )
 
 
 def plain_values(schema: FeatureSchema, row: list[float]) -> list[float | int]:
@@ -27,7 +36,7 @@ def plain_values(schema: FeatureSchema, row: list[float]) -> list[float | int]:
 
 
 def plain_quality(
-    reference: Reference, before: Tensor, after: Tensor, original_class: list[int], labels
+    reference: ReferenceRows, before: Tensor, after: Tensor, original_class: list[int], labels
 ) -> dict[str, list[float]]:
     schema = reference.schema
     c = len(schema.continuous)
@@ -99,7 +108,7 @@ def test_quality_is_what_the_plain_one_says(schema: FeatureSchema, seed: int) ->
     def labels(some: Tensor) -> Tensor:
         return ((some.double() * weights.double()).sum(dim=1) > weights.double().sum()).long()
 
-    reference = Reference(schema, rows, labels(rows))
+    reference = ReferenceRows(schema, rows, labels(rows))
     original_class = labels(before)
     found = quality(reference, before, after, original_class, labels)
     wanted = plain_quality(reference, before, after, original_class.tolist(), labels)
@@ -137,7 +146,7 @@ BROKEN = {
 def test_violations_count_the_features_that_break_their_rules(case: str) -> None:
     after, n_broken = BROKEN[case]
     rows = torch.tensor([ROW, [60.0, 5.0, 0.0, 1.0, 1.0, 0.0], [20.0, 1.0, 1.0, 0.0, 0.0, 1.0]])
-    reference = Reference(SCHEMA, rows, torch.tensor([0, 1, 1]))
+    reference = ReferenceRows(SCHEMA, rows, torch.tensor([0, 1, 1]))
     found = quality(
         reference, torch.tensor([ROW]), torch.tensor([after]), torch.tensor([0]),
         lambda some: torch.zeros(len(some), dtype=torch.int64),

@@ -12,13 +12,8 @@ from staged import needs_animals
 from torch import Tensor, nn
 
 from xai_adapters.benchmark.tasks.datasets import data_file, imagenet_animals
-from xai_adapters.benchmark.tasks.networks import (
-    SmallConvNet,
-    SqueezeNet,
-    fold_normalisation,
-    predict,
-    train_small_conv_net,
-)
+from xai_adapters.benchmark.tasks.pretrained_networks import SqueezeNet, fold_normalisation
+from xai_adapters.benchmark.tasks.training import SmallConvNet, predict, train_small_conv_net
 from xai_adapters.errors import InvalidInputError
 
 # Captum announces that it sets hooks and asks for gradients.
