@@ -97,7 +97,7 @@ def test_after_a_ctrl_c_a_run_can_be_resumed(called: Any, toys: str, tmp_path: P
     benchmark_toys.let_end()
     code, _, complaint = called(*command)
     assert code == 2
-    assert "holds an unfinished run; go on with it (--resume)" in complaint
+    assert "holds an unfinished run; resume it (--resume)" in complaint
     code, _, complaint = called("benchmark", "--resume", "out", "--limit", "3")
     assert code == 2
     assert "not limit" in complaint

@@ -1,6 +1,6 @@
 """The command line as a whole: its commands, its warnings and its errors."""
 
-from __future__ import annotations
+# No "from __future__ import annotations": typer reads annotations as objects.
 
 import sys
 import warnings
@@ -61,8 +61,4 @@ def _application() -> Any:
             print(__version__)
             raise typer.Exit
 
-    # typer reads annotations as objects.
-    version.__annotations__["version"] = Annotated[
-        bool, typer.Option("--version", help="Print the version.")
-    ]
     return application

@@ -344,7 +344,7 @@ def test_whichever_file_the_system_refuses_to_write_what_is_finished_is_kept(
         assert n_now >= n_finished
         n_finished = n_now
     assert all("File too large" in each and "make room" in each for each in refused)
-    for file in ("cannot write into folder", "safetensors cannot be written", "results.json'"):
+    for file in ("cannot write to folder", "safetensors cannot be written", "results.json'"):
         assert any(file in each for each in refused)
     assert results is not None
     assert numbers(results) == uninterrupted

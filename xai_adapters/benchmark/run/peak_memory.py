@@ -1,4 +1,4 @@
-"""How much memory work takes, where the operating system tells."""
+"""Peak memory of a piece of work, where the operating system reports it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """The most memory held since it was last asked for, beyond what was held when it was made.
+    """The most memory held since the last call of `taken`, beyond what was held at the start.
 
     Args:
-        device: whose memory is meant: this process's own, or that of the process on an accelerator.
+        device: the memory to measure: this process's on the CPU, or that on an accelerator.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._accelerator = None if device.type == "cpu" else torch.get_device_module(device)
         self._held: int | None = None
-        # Only Linux tells, and not every accelerator.
+        # Only Linux reports it, and not every accelerator.
         with suppress(OSError, AttributeError):
-            self._begin_anew()
+            self._restart()
             self._held = self._now("VmRSS")
 
     def taken(self) -> float | None:
-        """Bytes; None where nobody tells."""
+        """Bytes; None where they are not known."""
         if self._held is None:
             return None
         most = self._now("VmHWM")
-        self._begin_anew()
+        self._restart()
         return float(max(0, most - self._held))
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         if self._accelerator is None:
             _RESET.write_text("5")
         else:

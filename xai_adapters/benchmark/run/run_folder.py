@@ -1,4 +1,4 @@
-"""The folder a run works in: locked while it works, and what is unfinished kept apart."""
+"""The folder of a run: locked while the run works, with a subfolder for unfinished work."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PLAN_VERSION = 1
 class RunFolder:
     """A folder that one run at a time works in.
 
-    All that an unfinished run needs to be gone on with lies in its subfolder `unfinished`: the
-    plan, and a file for each finished block. It is removed when the results are written.
+    The subfolder `unfinished` holds all that is needed to resume a run: its plan, and a file for
+    each finished block. It is removed when the results are written.
 
-    The lock is the operating system's, which releases it when the process ends, however it ends;
-    what lies in the file beside it only tells people whose it is.
+    The operating system releases the lock when the process ends, however it ends. The owner's file
+    beside it is only for messages.
 
     Args:
-        path: the folder; it is made if it is not there.
+        path: the folder; it is made if it does not exist.
 
     Example:
         >>> import tempfile
@@ -54,7 +54,7 @@ class RunFolder:
         """Lock the folder.
 
         Raises:
-            ResultsFolderError: if it cannot be written into, or another process works in it.
+            ResultsFolderError: if it cannot be written to, or another process works in it.
         """
         filelock = require("filelock", "benchmark")
         self._made = [each for each in (self.path, *self.path.parents) if not each.exists()]
@@ -62,7 +62,7 @@ class RunFolder:
             self.unfinished.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.unfinished / "lock")
             self._lock.acquire(timeout=0)
-            former = self._read(self._owner)
+            previous = self._read(self._owner)
             mine = {
                 "process": os.getpid(),
                 "host": platform.node(),
@@ -76,9 +76,9 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise self._unwritable(error) from error
-        if former is not None:
+        if previous is not None:
             warnings.warn(
-                f"{_who(former)} ended without finishing its run in '{self.path}'; its lock is "
+                f"{_who(previous)} ended without finishing its run in '{self.path}'; its lock is "
                 "taken over",
                 stacklevel=2,
             )
@@ -90,11 +90,11 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Unlock the folder; what is unfinished stays, unless nothing was begun."""
+        """Unlock the folder; an unfinished run stays, and a folder without one is removed."""
         self._owner.unlink(missing_ok=True)
         if not self._plan.exists():
             shutil.rmtree(self.unfinished, ignore_errors=True)
-            # Nor does a mistake leave empty folders behind.
+            # A mistake leaves no empty folders behind.
             with suppress(OSError):
                 for made in self._made:
                     made.rmdir()
@@ -108,74 +108,74 @@ class RunFolder:
         """
         if not self._plan.exists():
             return None
-        found = self._read(self._plan)
-        if found is None or found.get("version") != _PLAN_VERSION:
+        content = self._read(self._plan)
+        if content is None or content.get("version") != _PLAN_VERSION:
             raise ResultsFolderError(
                 f"'{self._plan}' is damaged or of another version of xai_adapters; remove the "
-                f"folder '{self.unfinished}' to begin anew"
+                f"folder '{self.unfinished}' to start again"
             )
-        plan: dict[str, Any] = found["plan"]
+        plan: dict[str, Any] = content["plan"]
         return plan
 
     def check_free(self) -> None:
-        """Make sure that nothing finished would be thrown away by a run that begins.
+        """Make sure that a new run would discard no finished blocks.
 
         Raises:
             ResultsFolderError: if the folder holds an unfinished run.
         """
         if self._plan.exists():
             raise ResultsFolderError(
-                f"folder '{self.path}' holds an unfinished run; go on with it (--resume), remove "
-                f"'{self.unfinished}' to give it up, or choose another folder with --out"
+                f"folder '{self.path}' holds an unfinished run; resume it (--resume), remove "
+                f"'{self.unfinished}' to discard it, or choose another folder with --out"
             )
 
     def take_up(self, plan: dict[str, Any], *, resume: bool, free: Collection[str] = ()) -> None:
-        """Begin a run, or go on with the unfinished one.
+        """Start a run, or resume the unfinished one.
 
         Args:
-            plan: of the run, in plain values.
-            resume: go on with what is unfinished, if there is something.
-            free: names of facts that may be others than those the run was begun with.
+            plan: the plan of the run, in plain values.
+            resume: resume the unfinished run, if there is one.
+            free: names of values in the plan that may differ from those it was started with.
 
         Raises:
-            ResultsFolderError: if there is an unfinished run that shall not be resumed, or has
+            ResultsFolderError: if there is an unfinished run that is not to be resumed or has
                 another plan; or if the plan cannot be written.
         """
         plan = json.loads(json.dumps(plan))
-        former = self.plan()
-        if former is not None:
+        unfinished = self.plan()
+        if unfinished is not None:
             if not resume:
                 self.check_free()
-            changed = dict.fromkeys(_differences(former, plan, free))
+            changed = dict.fromkeys(_differences(unfinished, plan, free))
             if changed:
                 raise ResultsFolderError(
-                    f"the unfinished run in '{self.path}' was begun with other "
-                    f"{'; '.join(changed)}. Go on with the same, or remove '{self.unfinished}' to "
-                    "begin anew"
+                    f"the unfinished run in '{self.path}' was started with other "
+                    f"{'; '.join(changed)}. Resume it with the same, or remove "
+                    f"'{self.unfinished}' to start again"
                 )
-        if plan != former:
+        if plan != unfinished:
             try:
                 _write(self._plan, {"version": _PLAN_VERSION, "plan": plan})
             except OSError as error:
                 raise self._unwritable(error) from error
 
     def finish(self) -> None:
-        """Forget what was unfinished: the results are written."""
+        """Mark the run as finished: its results are written."""
         self._plan.unlink()
 
     def _unwritable(self, error: OSError) -> ResultsFolderError:
         return ResultsFolderError(
-            f"cannot write into folder '{self.path}': {error.strerror or error}; make room, or "
+            f"cannot write to folder '{self.path}': {error.strerror or error}; make room, or "
             "choose another with --out"
         )
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any] | None:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return content if isinstance(content, dict) else None
 
 
 def _differences(
