@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xai_adapters.errors import InvalidInputError
-from xai_adapters.utils.rows import as_rows, require_finite
+from xai_adapters.utils.rows import as_rows, check_rows, require_finite
 
 BAD = {
     "one dimension": (np.zeros(3), "X must be two-dimensional, .* shape \\(3,\\)"),
@@ -86,3 +86,23 @@ def test_positions_in_images_and_in_single_columns_are_named():
         require_finite(images, "x")
     with pytest.raises(InvalidInputError, match=r"x has .* 2 of 3 rows, first in row 1;"):
         require_finite(torch.tensor([0.0, torch.nan, torch.inf]), "x")
+
+
+def test_a_named_column_is_named():
+    rows = torch.tensor([[1.0, 2.0], [1.0, float("nan")]])
+    with pytest.raises(InvalidInputError, match="in 1 of 2 rows, first in row 1, column income"):
+        require_finite(rows, "X", ["age", "income"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (torch.ones(2, 2).long(), r"rows must be floating point to be perturbed; got torch.int64"),
+        (torch.ones(0, 2), r"there are no rows to explain: the shape is \(0, 2\)"),
+        (torch.ones(2), r"rows must be a row of features for each example; .* shape is \(2,\)"),
+        (torch.full((1, 2), torch.inf), "rows has NaN or infinite values in 1 of 1 rows"),
+    ],
+)
+def test_rows_that_cannot_be_explained_are_named(rows, message):
+    with pytest.raises(InvalidInputError, match=message):
+        check_rows(rows, "rows")

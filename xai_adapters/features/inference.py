@@ -12,6 +12,7 @@ from xai_adapters.errors import InvalidInputError, require
 from xai_adapters.features.arguments import require_known
 from xai_adapters.features.kinds import Categorical, Continuous, Feature, columns_of
 from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.utils.rows import require_finite
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -76,7 +77,7 @@ def _schema_of_encoded(
     frame: DataFrame, immutable: Sequence[str], categories: Sequence[str]
 ) -> FeatureSchema:
     names = list(frame)
-    _require_finite(frame)
+    require_finite(torch.from_numpy(frame.to_numpy(np.float64)), "the table", names)
     features: list[Feature] = []
     of_groups: set[str] = set()
     for name in categories:
@@ -110,13 +111,3 @@ def _feature(values: Series, column: int, *, is_code: bool) -> Feature:
         return Categorical(name, tuple(range(int(max(upper, 0)) + 1)), (column,), one_hot=False)
     whole = values.dtype.kind in "iu"
     return Continuous(name, column, lower=lower, upper=upper, integer=whole)
-
-
-def _require_finite(frame: DataFrame) -> None:
-    bad = ~np.isfinite(frame.to_numpy(np.float64))
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise InvalidInputError(
-            f"{frame.columns[column]}: row {row} is NaN or infinite; {int(bad.any(axis=1).sum())} "
-            f"of {len(frame)} rows are affected. Fill the gaps or drop those rows"
-        )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xai_adapters.errors import InvalidInputError, PredictorError
+from xai_adapters.errors import PredictorError
 from xai_adapters.model.outputs import (
     OutputType,
     are_probabilities,
@@ -17,7 +17,7 @@ from xai_adapters.model.outputs import (
     class_probabilities,
 )
 from xai_adapters.utils.options import check_whole_number
-from xai_adapters.utils.rows import require_finite
+from xai_adapters.utils.rows import check_rows
 
 
 class Decision:
@@ -72,7 +72,7 @@ class Decision:
         batch_size: int | None = None,
     ) -> None:
         check_output_type(output_type)
-        _check_rows(x)
+        check_rows(x, "rows")
         check_whole_number("internal_batch_size", batch_size, at_least=1, optional=True)
         self.x, self.batch_size = x, batch_size
         self._model, self._row_data, self._threshold = model, row_data, threshold
@@ -162,15 +162,3 @@ class Decision:
                 "tensor of class outputs, one row for each, was expected"
             )
         return outputs.view(len(points), -1)
-
-
-def _check_rows(x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise InvalidInputError(f"rows must be floating point to be perturbed; got {x.dtype}")
-    if x.numel() == 0:
-        raise InvalidInputError(f"there are no rows to explain: the shape is {tuple(x.shape)}")
-    if x.ndim < 2:
-        raise InvalidInputError(
-            f"rows must be a row of features for each example; their shape is {tuple(x.shape)}"
-        )
-    require_finite(x, "x")

@@ -1,9 +1,9 @@
-"""Rows as the algorithms want them: a finite float tensor with one row an example."""
+"""Rows as the algorithms need them: a tensor of finite floats with one row for each example."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError
 
-# Numbers in the rows that are worked on at once: a network's activations are ten times as many, and
-# more do not fit a processor's caches.
+# Numbers in the rows of a batch: a network's activations are ten times as many, and more do not fit
+# into a processor's caches.
 _CACHED = 500_000
 
 
@@ -23,7 +23,7 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
     Args:
         X: (n, d) tensor, array, DataFrame or nested list of numbers; integers become float32.
         name: what the caller calls this argument, for the message.
-        n_columns: the d that is wanted, if it is known.
+        n_columns: the expected d, if it is known.
 
     Raises:
         InvalidInputError: for no rows, another number of dimensions or columns, values that are
@@ -61,23 +61,39 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
 
 
 def fastest_batch_size(rows: Tensor) -> int | None:
-    """Rows at once with which networks are fastest on a processor; None, for all, elsewhere."""
+    """Batch size with which networks are fastest on a CPU; None, for all rows, on other devices."""
     return max(8, _CACHED // max(1, rows.shape[1:].numel())) if rows.device.type == "cpu" else None
 
 
-def require_finite(rows: Tensor, name: str) -> None:
-    """Raise `InvalidInputError` naming the first NaN or infinite value's row and position."""
-    # The ends tell: a mask of all values would take a quarter of their memory, and more on the way.
+def check_rows(rows: Tensor, name: str) -> None:
+    """Raise `InvalidInputError` unless there are rows (n, ...) of finite floats to explain."""
+    if not rows.is_floating_point():
+        raise InvalidInputError(f"{name} must be floating point to be perturbed; got {rows.dtype}")
+    if rows.numel() == 0:
+        raise InvalidInputError(f"there are no rows to explain: the shape is {tuple(rows.shape)}")
+    if rows.ndim < 2:
+        raise InvalidInputError(
+            f"{name} must be a row of features for each example; their shape is {tuple(rows.shape)}"
+        )
+    require_finite(rows, name)
+
+
+def require_finite(rows: Tensor, name: str, columns: Sequence[str] = ()) -> None:
+    """Raise `InvalidInputError` that names the row and column of the first NaN or infinite value.
+
+    Args:
+        rows: (n, ...) floats.
+        name: what the caller calls them, for the message.
+        columns: names of the columns of rows (n, d), if they have some.
+    """
+    # The extremes tell: a mask of all values would take a quarter of their memory, or more.
     if rows.numel() and not all(map(math.isfinite, rows.aminmax())):
         bad = ~torch.isfinite(rows)
-        first = bad.nonzero()[0].tolist()
-        n_rows = int(bad.flatten(1).any(dim=1).sum()) if rows.ndim > 1 else int(bad.sum())
+        row, *position = bad.nonzero()[0].tolist()
+        n_rows = int(bad.flatten(1).any(dim=1).sum()) if position else int(bad.sum())
+        is_named = len(position) == 1 and columns
+        column = columns[position[0]] if is_named else ", ".join(map(str, position))
         raise InvalidInputError(
             f"{name} has NaN or infinite values in {n_rows} of {len(rows)} rows, first in row "
-            f"{first[0]}{f', column {_position(first[1:])}' if rows.ndim > 1 else ''}; "
-            "drop or impute them"
+            f"{row}{f', column {column}' if position else ''}; drop or impute them"
         )
-
-
-def _position(index: Iterable[int]) -> str:
-    return ", ".join(map(str, index))

@@ -84,7 +84,7 @@ def spoiled(value: float) -> np.ndarray:
 
 BAD_COLUMNS: dict[str, tuple[dict[str, Any], str]] = {
     "nan": (columns(spoiled(np.nan)), "row 4, column debt; 2 of 8 rows"),
-    "infinity": (columns(spoiled(np.inf)), "infinity: first in row 4"),
+    "infinity": (columns(spoiled(np.inf)), "first in row 4"),
     "nothing": (columns() | {"age": [None] * 8}, "row 0, column age"),
     "text": (columns() | {"age": ["old"] * 8}, "column 'age' .* not of numbers"),
     "missing": (dict(list(columns().items())[:2]), "lacks 1 of the model's 3 columns: debt"),

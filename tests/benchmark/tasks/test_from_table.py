@@ -164,7 +164,7 @@ def test_gaps_text_for_modules_and_images_are_told(tmp_path: Path) -> None:
     frame = numbers()
     frame.loc[4, "income"] = np.nan
     frame.to_parquet(tmp_path / "gaps.parquet")
-    with pytest.raises(InvalidInputError, match=r"income: row 4 is NaN .* 1 of 60 rows"):
+    with pytest.raises(InvalidInputError, match=r"1 of 60 rows, first in row 4, column income"):
         task_from_files("bank:make_encoded", tmp_path / "gaps.parquet", counterfactuals=True)
     people().to_parquet(tmp_path / "text.parquet")
     with pytest.raises(InvalidInputError, match="module cannot be given text"):

@@ -13,6 +13,7 @@ from xai_adapters.benchmark.tasks.task import Task
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.black_box import BlackBox
+from xai_adapters.utils.rows import require_finite
 
 DEFAULT_LIMIT = 100
 
@@ -95,14 +96,7 @@ def _usable(rows: Any, what: str, names: Sequence[str]) -> Tensor:
             f"the {what} must be a table (n, d) or images (n, channels, height, width) of at least "
             f"one row; they are of shape {tuple(found.shape)}"
         )
-    bad = ~torch.isfinite(found)
-    if bad.any():
-        n_bad, place = int(bad.flatten(1).any(dim=1).sum()), bad.nonzero()[0].tolist()
-        column = names[place[1]] if found.ndim == 2 and names else f"{place[1:]}".strip("[]")
-        raise InvalidInputError(
-            f"the {what} hold NaN or infinity: first in row {place[0]}, column {column}; "
-            f"{n_bad} of {len(found)} rows are affected. Fill the gaps or drop those rows"
-        )
+    require_finite(found, f"'{what}'", names)
     if found.ndim == 4 and (found.min() < 0 or found.max() > 1):
         raise InvalidInputError(
             f"images must lie in [0, 1]; the {what} lie in [{float(found.min()):.3g}, "
