@@ -83,7 +83,7 @@ def spoiled(value: float) -> np.ndarray:
 
 
 BAD_COLUMNS: dict[str, tuple[dict[str, Any], str]] = {
-    "nan": (columns(spoiled(np.nan)), "row 4, column debt; 2 of 8 rows"),
+    "nan": (columns(spoiled(np.nan)), "2 of 8 rows, first in row 4, column debt"),
     "infinity": (columns(spoiled(np.inf)), "first in row 4"),
     "nothing": (columns() | {"age": [None] * 8}, "row 0, column age"),
     "text": (columns() | {"age": ["old"] * 8}, "column 'age' .* not of numbers"),
