@@ -24,16 +24,8 @@ _CELLS = 4_000_000
 # How far rows go beyond the plane, as a share of the distance: as little as rounding permits.
 _OVERSHOOTS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
-_EXACT: Claims = {
-    **QUERIES_MODEL,
-    **dict.fromkeys(
-        (
-            "coverage", "idempotence", "no_needless_change", "shortest_step", "linear_length",
-            "linear_direction",
-        ),
-        0,
-    ),
-}  # fmt: skip
+_NEAREST = ("no_needless_change", "shortest_step", "linear_length", "linear_direction")
+_EXACT: Claims = {**QUERIES_MODEL, **dict.fromkeys(("coverage", "idempotence", *_NEAREST), 0)}
 
 
 @registered(kind="counterfactual", claims=_EXACT, domain={"max_hidden_layers": 0})
@@ -132,10 +124,7 @@ _MONOTONE = (nn.Identity, nn.Softmax, nn.LogSoftmax)
     kind="counterfactual",
     claims={
         **_EXACT,
-        **dict.fromkeys(
-            ("no_needless_change", "shortest_step", "linear_length", "linear_direction"),
-            "the nearest grid point is farther away than the nearest point",
-        ),
+        **dict.fromkeys(_NEAREST, "the nearest grid point is farther away than the nearest point"),
     },
     domain={"min_features": 2, "max_features": 2},
 )
