@@ -17,7 +17,7 @@ from xai_adapters.benchmark.metrics import (
     registered_metrics,
 )
 from xai_adapters.benchmark.metrics import metric as registry
-from xai_adapters.benchmark.report.table import metric_columns
+from xai_adapters.benchmark.report.columns import metric_columns
 from xai_adapters.benchmark.run.runner import run_benchmark
 from xai_adapters.cli import main
 from xai_adapters.errors import InvalidInputError

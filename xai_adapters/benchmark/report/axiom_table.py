@@ -1,4 +1,4 @@
-"""The matrix of axioms for the report, from the records that `xai-adapters axioms --out` writes."""
+"""The matrix of axioms for the report, from a file of `xai-adapters axioms --out`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FAILED = ("broken", "crashed", "timed out")
 
 @dataclass(frozen=True)
 class AxiomTable:
-    """What came of each axiom (a row) and explainer (a column), and the failures at length.
+    """The result of each axiom (a row) for each explainer (a column), and details of failures.
 
     Args:
         explainers: their names.
-        statements: what each axiom demands, by its name.
-        records: by axiom and explainer, None where nothing was checked.
+        statements: the statement of each axiom, by its name.
+        records: by axiom and explainer; None if it was not checked.
         failures: the records that failed.
     """
 
@@ -36,7 +36,7 @@ class AxiomTable:
 
 
 def axiom_table(content: Mapping[str, Any]) -> AxiomTable:
-    """The table of a file's content."""
+    """The table from the content of a file."""
     records = content["records"]
     explainers = list(dict.fromkeys(record["explainer"] for record in records))
     by_place = {(record["axiom"], record["explainer"]): record for record in records}
@@ -50,17 +50,17 @@ def axiom_table(content: Mapping[str, Any]) -> AxiomTable:
 
 
 def read_axioms(path: Path) -> dict[str, Any]:
-    """What `xai-adapters axioms --out` wrote.
+    """The content of a file that `xai-adapters axioms --out` wrote.
 
     Raises:
-        ResultsFolderError: if it cannot be read, or is something else.
+        ResultsFolderError: if it cannot be read or has other content.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         axiom_table(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsFolderError(
-            f"'{path}' cannot be read as what `xai-adapters axioms --out` writes: "
+            f"'{path}' is not a file that `xai-adapters axioms --out` wrote: "
             f"{type(error).__name__}: {error}"
         ) from error
     return content

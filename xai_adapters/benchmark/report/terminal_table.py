@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from xai_adapters.benchmark.report.table import (
-    DASH,
+from xai_adapters.benchmark.report.columns import (
     Cell,
     Column,
     cost_columns,
     metric_columns,
     not_applicable,
     ranked,
-    shorten,
 )
+from xai_adapters.benchmark.report.formats import DASH, shorten
 from xai_adapters.benchmark.results.results import ExplainerRun, Results
 from xai_adapters.errors import require
 
-# Left to the report and to markdown, as a terminal is narrow.
-_ONLY_REPORTED = ("most asked", "own", "alone p95", "alone, own")
+# Shown only in the report and in markdown, because terminals are narrow.
+_ONLY_REPORTED = ("most queries", "own time", "latency p95", "own latency")
 _RANKS = (
-    "in brackets: ranks; 1–3 says that nobody is better beyond noise, and that two others cannot "
-    "be told apart from it"
+    "ranks in brackets: 1–3 means that no explainer is significantly better, and that two others "
+    "cannot be distinguished from this one"
 )
 
 
 def print_table(results: Results, console: Any) -> None:
     """Print a row for each explainer, best first, to a `rich.console.Console`; ranks in brackets.
 
-    On a narrow terminal the columns are spread over several tables, each with the names. The
-    intervals are left to the report: with them the table fits no terminal.
+    On a narrow terminal the columns are spread over several tables. Intervals are shown only in the
+    report, as no terminal is wide enough for them.
     """
     text = require("rich.text", "benchmark").Text
     runs = ranked(results)
@@ -37,7 +36,7 @@ def print_table(results: Results, console: Any) -> None:
     costs = [column for column in costs if column.title not in _ONLY_REPORTED]
     tables = [[*metrics, *costs]]
     if not _fits(_table(runs, tables[0]), console):
-        # Apart, what is measured on the same explainers; then, at worst, column by column.
+        # A table for each set of measured explainers, or at worst for each column.
         groups: dict[frozenset[str], list[Column]] = {}
         for column in metrics:
             measured = frozenset(name for name, cell in column.cells.items() if cell.text != DASH)
@@ -51,7 +50,7 @@ def print_table(results: Results, console: Any) -> None:
                 else:
                     tables.append([column])
     for columns in tables:
-        # An explainer that none of a table's metrics is measured on is left out of it.
+        # Explainers without a value in any of the columns are left out.
         shown = [run for run in runs if any(c.cell(run).text != DASH for c in columns)]
         console.print(_table(shown, columns))
     if any(cell.rank for column in metrics for cell in column.cells.values()):
@@ -67,7 +66,7 @@ def print_table(results: Results, console: Any) -> None:
 def _table(runs: list[ExplainerRun], columns: list[Column]) -> Any:
     text = require("rich.text", "benchmark").Text
     table = require("rich.table", "benchmark").Table(box=require("rich.box", "benchmark").SIMPLE)
-    # Names and numbers are not wrapped, so that they can be copied; headings are.
+    # Only headings are wrapped, so that names and numbers can be copied.
     table.add_column("explainer", no_wrap=True)
     for column in columns:
         words = [*column.heading.split(), *map(_written, column.cells.values())]
@@ -87,6 +86,6 @@ def _written(cell: Cell) -> str:
 
 def _fits(table: Any, console: Any) -> bool:
     measure = require("rich.measure", "benchmark").Measurement.get
-    # What rich calls the minimum leaves out the line between two columns.
+    # rich's minimum leaves out the lines between columns.
     needed = measure(console, console.options.update(width=10_000), table).minimum
     return bool(needed + len(table.columns) <= console.width)

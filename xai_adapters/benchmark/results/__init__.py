@@ -9,7 +9,6 @@ from xai_adapters.benchmark.results.comparison import (
 )
 from xai_adapters.benchmark.results.files import read_results, write_results
 from xai_adapters.benchmark.results.results import (
-    REFERENCE_EXPLAINERS,
     Curve,
     Examples,
     ExplainerRun,
@@ -20,7 +19,6 @@ from xai_adapters.benchmark.results.results import (
 from xai_adapters.benchmark.results.statistics import bootstrap_interval
 
 __all__ = [
-    "REFERENCE_EXPLAINERS",
     "Agreement",
     "Change",
     "Comparison",

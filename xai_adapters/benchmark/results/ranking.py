@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xai_adapters.benchmark.results.results import REFERENCE_EXPLAINERS, Results
+from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.results.statistics import Array, difference, ranks
 
 ExplainerAndMetric = tuple[str, str]
@@ -36,9 +36,10 @@ def rank_explainers(results: Results) -> None:
     Reference explainers are not ranked.
     """
     values = values_of_rows(results.rows)
+    references = {run.name for run in results.explainers if run.is_reference}
     by_metric = defaultdict(list)
     for measurement in results.measurements:
-        if measurement.explainer not in REFERENCE_EXPLAINERS:
+        if measurement.explainer not in references:
             by_metric[measurement.metric].append(measurement)
     for metric, measurements in by_metric.items():
         higher = results.metrics[metric]["higher_is_better"]

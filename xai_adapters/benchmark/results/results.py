@@ -20,9 +20,6 @@ SCHEMA_VERSION = 3
 _MAP = "map/"
 _LEVELS = 255
 
-# An upper bound (greedy) and chance (random): never ranked, nor marked as best of a column.
-REFERENCE_EXPLAINERS = ("greedy", "random")
-
 
 @dataclass
 class ExplainerRun:
@@ -31,7 +28,8 @@ class ExplainerRun:
     `settings` are those of its entry in the registry and its own, in plain values.
     `n_rows` is the number of rows it explained within the time limit. `costs` are further figures
     by name: queries of the model, latencies, memory. `matches_mask` says whether `baseline` is the
-    fill of masked pixels; None where there is no baseline.
+    fill of masked pixels; None where there is no baseline. `role` is that of its entry in the
+    registry: "ours", a "comparator", or a reference: the "upper bound" or "chance".
     """
 
     name: str
@@ -45,6 +43,12 @@ class ExplainerRun:
     n_rows: int = 0
     matches_mask: bool | None = None
     costs: dict[str, float] = field(default_factory=dict)
+    role: str = "comparator"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are measured against it; references are neither ranked nor the best."""
+        return self.role in ("upper bound", "chance")
 
     @property
     def seconds_per_row(self) -> float | None:

@@ -12,6 +12,13 @@ RENAMED_EXPLAINERS = {
     "invariant_box_exit": "invariant_box_counterfactual",
 }
 
+# Roles of explainers, which earlier versions knew by their names.
+ROLES = {
+    **dict.fromkeys(("fimap", "invariant_box", "directed_box", "fimap_as_fitted"), "ours"),
+    **dict.fromkeys(("fimap_line_search", "fimap_sparsify", "fimap_local_search"), "ours"),
+    "invariant_box_counterfactual": "ours", "greedy": "upper bound", "random": "chance",
+}  # fmt: skip
+
 
 def upgraded(results: dict[str, Any]) -> dict[str, Any]:
     """The content of `results.json` as the present version writes it.
@@ -35,6 +42,8 @@ def upgraded(results: dict[str, Any]) -> dict[str, Any]:
         "examples": examples or None,
         "schema_version": 3,
     })  # fmt: skip
+    for run in present.get("explainers", []):
+        run["role"] = ROLES.get(run["name"], "comparator")
     return present
 
 

@@ -155,6 +155,7 @@ class Bench(ABC):
             "ok",
             settings={"rank_by": entry.rank_by, "block_size": entry.block_size},
             matches_mask=_matches_mask(entry, self.task),
+            role=entry.role,
         )
 
 

@@ -6,17 +6,15 @@ import re
 import pytest
 from rich.console import Console
 
-from xai_adapters.benchmark.report.table import (
-    DASH,
+from xai_adapters.benchmark.report.columns import (
     cost_columns,
-    format_number,
-    format_seconds,
-    markdown_table,
     metric_columns,
     not_applicable,
     ranked,
 )
+from xai_adapters.benchmark.report.formats import DASH, format_number, format_seconds
 from xai_adapters.benchmark.report.terminal_table import print_table
+from xai_adapters.benchmark.report.text_tables import markdown_table
 from xai_adapters.benchmark.results.results import Results
 
 
@@ -95,7 +93,7 @@ def test_printed_table_shows_ranks_and_says_what_they_are(results: Results) -> N
     assert "0.100 (1) " in text
     assert "0.200 (2–3) " in text
     assert f"{DASH} (2–3)" not in text
-    assert text.count("in brackets: ranks; 1–3 says that nobody is better") == 1
+    assert text.count("ranks in brackets: 1–3 means that no explainer is") == 1
 
 
 def test_printed_table_takes_brackets_in_names_for_text(results: Results) -> None:
