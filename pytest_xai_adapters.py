@@ -31,7 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--xai-timeout",
         type=float,
         metavar="SECONDS",
-        help="after which a check is ended and fails; default: 60, 0 for none",
+        help="after which a check is ended and fails, 0 for none; default: 60 for checks of "
+        "--xai-explainer, none for those in test functions",
     )
     group.addoption(
         "--xai-report", metavar="FILE.json", help="write a record of every check to this file"

@@ -130,8 +130,7 @@ def power(examples: int) -> bool:
     """Set every planted offender before its axiom."""
     import offenders
 
-    from xai_adapters.axioms import AXIOMS
-    from xai_adapters.axioms.search.engine import check_axiom
+    from xai_adapters.axioms import AXIOMS, check_axiom
 
     every = [
         each
@@ -154,7 +153,7 @@ def matrix(processes: int) -> bool:
     """Time the matrix of all registered explainers."""
     from rich.console import Console
 
-    from xai_adapters.axioms.fronts.matrix import check_matrix, print_matrix
+    from xai_adapters.axioms import check_matrix, print_matrix
     from xai_adapters.registry import explainer_names
 
     start = time.perf_counter()

@@ -14,11 +14,19 @@ from hypothesis import strategies as st
 from offenders.box import GOOD, PROPORTIONAL
 from torch import Tensor, nn
 
-from xai_adapters.axioms import AXIOMS, Case, Domain, Explainer, Network, explainer, measure
+from xai_adapters.axioms import (
+    AXIOMS,
+    Case,
+    Domain,
+    Explainer,
+    Network,
+    check_axiom,
+    explainer,
+    measure,
+)
+from xai_adapters.axioms.answers.attributions import UnusableAnswerError
 from xai_adapters.axioms.answers.boxes import boxing
-from xai_adapters.axioms.answers.trial import UnusableAnswerError
 from xai_adapters.axioms.definitions.box import least_share
-from xai_adapters.axioms.search.engine import check_axiom
 from xai_adapters.box.explainer import InvariantBox
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.features.array_black_box import ArrayBlackBox

@@ -13,8 +13,7 @@ pytest.importorskip("captum")
 
 from captum import attr
 
-from xai_adapters.axioms import AXIOMS, Domain, explainer
-from xai_adapters.axioms.search.engine import check_axiom
+from xai_adapters.axioms import AXIOMS, Domain, check_axiom, explainer
 
 MODULES = ("module",)
 ANY = Domain()

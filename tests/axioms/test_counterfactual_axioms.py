@@ -20,11 +20,19 @@ from offenders.counterfactual import (
 )
 from torch import Tensor
 
-from xai_adapters.axioms import AXIOMS, Case, Domain, Explainer, Network, explainer, measure
+from xai_adapters.axioms import (
+    AXIOMS,
+    Case,
+    Domain,
+    Explainer,
+    Network,
+    check_axiom,
+    explainer,
+    measure,
+)
+from xai_adapters.axioms.answers.attributions import UnusableAnswerError
 from xai_adapters.axioms.answers.counterfactuals import changing
-from xai_adapters.axioms.answers.trial import UnusableAnswerError
-from xai_adapters.axioms.search.columns import as_table, placed, schema_of, violation
-from xai_adapters.axioms.search.engine import check_axiom
+from xai_adapters.axioms.cases.columns import as_table, placed, schema_of, violation
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.model.black_box import BlackBox

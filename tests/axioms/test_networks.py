@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xai_adapters.axioms import Case, Domain, Network, random_network
-from xai_adapters.axioms.search.drawing import any_case
-from xai_adapters.axioms.search.networks import InParts, WeightedSum, side_by_side
-from xai_adapters.axioms.search.rewriting import rewritings
+from xai_adapters.axioms.cases.drawing import any_case
+from xai_adapters.axioms.cases.networks import InParts, WeightedSum, side_by_side
+from xai_adapters.axioms.cases.rewriting import rewritings
 from xai_adapters.errors import InvalidInputError
 
 CASES = any_case(Domain())

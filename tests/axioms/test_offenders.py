@@ -9,9 +9,8 @@ import offenders
 import pytest
 from offenders.offender import Offender
 
-from xai_adapters.axioms import AXIOMS
+from xai_adapters.axioms import AXIOMS, check_axiom
 from xai_adapters.axioms.search.counterexample import MAX_LINES
-from xai_adapters.axioms.search.engine import check_axiom
 
 ALL: list[Offender] = [
     each

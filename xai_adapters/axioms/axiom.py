@@ -1,45 +1,35 @@
-"""An axiom: a promise that an explainer can keep or break, and the register of all of them."""
+"""An axiom: a promise that an explainer can keep or break, and how it is checked."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import importlib
+import pickle
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from hypothesis.strategies import SearchStrategy
+from typing_extensions import Unpack
 
-from xai_adapters.axioms.search.case import Case
-from xai_adapters.errors import InvalidInputError, UnknownNameError
-
-if TYPE_CHECKING:
-    from xai_adapters.axioms.answers.trial import Trial
-    from xai_adapters.axioms.search.drawing import Cases
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.explainer import Explainer
+from xai_adapters.axioms.finding import Finding
+from xai_adapters.axioms.record import ExpectedFailure, Record, Status
+from xai_adapters.axioms.search.counterexample import counterexample, one_line
+from xai_adapters.axioms.search.processes import CheckPool
+from xai_adapters.axioms.search.search import Search
+from xai_adapters.axioms.settings import CheckOptions, Settings, current_session
+from xai_adapters.axioms.trial import Trial
+from xai_adapters.model.random_state import seeded
+from xai_adapters.utils.options import named_options
 
 Kind = Literal["attribution", "counterfactual", "box"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How far an explainer is from keeping an axiom in one case.
-
-    Attributes:
-        gap: the distance between what was expected and what came out; infinite for NaN.
-        tolerance: the gap that is allowed.
-        expected: what the axiom demands, of the row that is furthest from it.
-        got: what came out of that row.
-    """
-
-    gap: float
-    tolerance: float
-    expected: Any = None
-    got: Any = None
-
-    @property
-    def kept(self) -> bool:
-        """Whether the gap is allowed; one that is infinite never is."""
-        return self.gap <= self.tolerance and math.isfinite(self.gap)
 
 
 @dataclass(frozen=True)
@@ -47,8 +37,8 @@ class Axiom:
     """A promise, in words, as a formula and as a measurement.
 
     The tolerance is a contract: `atol + (rtol + claim) * scale`, where the claim is the error that
-    the explainer states of itself and the scale is the axiom's: |f(x) - f(x')| for completeness,
-    the largest attribution of the row for most others.
+    the explainer states of itself, and the scale is the axiom's own: |f(x) - f(x')| for
+    completeness, the row's largest attribution for most others.
 
     Args:
         name: what it is called in claims, reports and ids.
@@ -71,7 +61,7 @@ class Axiom:
     formula: str
     source: str
     measure: Callable[[Trial], Finding]
-    cases: Cases
+    cases: Callable[[Domain], SearchStrategy[Case]]
     kind: Kind = "attribution"
     scale: str = "the row's largest attribution"
     classics: tuple[Case, ...] = field(default=(), repr=False)
@@ -83,87 +73,165 @@ class Axiom:
         """The call that finds it."""
         return f"axiom({self.name!r})"
 
-    def tolerance(self, claim: float, scale: float) -> float:
-        """The gap that is allowed to an explainer that states an error of `claim`."""
-        return self.atol + (self.rtol + claim) * scale
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy it to another process by the name under which it was defined."""
+        module = self.measure.__module__
+        if getattr(sys.modules.get(module), self.name, None) is not self:
+            raise pickle.PicklingError(f"there is no axiom {module}.{self.name} to be imported")
+        return _imported, (module, self.name)
 
-    def check(self, explainer: Any, **settings: Any) -> None:
-        """Search for a counterexample; the settings are those of `check_explainer`.
+    def finding(self, explainer: Explainer, case: Case) -> Finding:
+        """How far an explainer is from keeping it in one case; what is raised is passed on."""
+        claim = explainer.claims.get(self.name, 0.0)
+        trial = Trial(
+            explainer, case, self.atol, self.rtol + (0.0 if isinstance(claim, str) else claim)
+        )
+        # Seeded alike each time, so that a case has one outcome, and whatever the caller's modes.
+        with (
+            seeded(0),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            warnings.catch_warnings(),
+        ):
+            # Hosts warn about what they do to a model; this one is made for the occasion.
+            warnings.simplefilter("ignore")
+            return self.measure(trial)
+
+    @named_options(Settings)
+    def check(self, explainer: Explainer, **options: Unpack[CheckOptions]) -> None:
+        """Search for a counterexample.
+
+        Args:
+            explainer: made by `explainer` or `registered`.
+            **options: the fields of `Settings`.
 
         Raises:
             AxiomError: if the axiom is broken, or the explainer crashes or hangs.
         """
-        from xai_adapters.axioms.search.engine import check_axiom
-
-        check_axiom(self, explainer, **settings).raise_if_failed()
-
-
-AXIOMS: dict[str, Axiom] = {}
+        [record] = check_all([(self, explainer, None)], **options)
+        record.raise_if_failed()
 
 
-def define(cases: Cases, **definition: Any) -> Callable[[Callable[[Trial], Finding]], Axiom]:
-    """Register the axiom that a function of a trial measures, under the function's name.
-
-    Args:
-        cases: a strategy of the cases it is measured on, for the domain of an explainer.
-        **definition: the other fields of `Axiom`.
-
-    Raises:
-        InvalidInputError: if there is an axiom of that name.
-    """
-
-    def register(measure: Callable[[Trial], Finding]) -> Axiom:
-        defined = Axiom(name=measure.__name__, measure=measure, cases=cases, **definition)
-        if defined.name in AXIOMS:
-            raise InvalidInputError(f"there is an axiom '{defined.name}' already")
-        AXIOMS[defined.name] = defined
-        return defined
-
-    return register
+def _imported(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
-def axiom(name: str) -> Axiom:
-    """The axiom of that name.
-
-    Raises:
-        UnknownNameError: if there is none, with the nearest name.
-
-    Example:
-        >>> import xai_adapters.axioms
-        >>> axiom("dummy").statement
-        'A feature that the model does not read gets nothing.'
-    """
-    if name not in AXIOMS:
-        raise UnknownNameError("axiom", name, AXIOMS)
-    return AXIOMS[name]
-
-
-def listed(values: Tensor) -> Any:
-    """Numbers to show a person: rounded, and whole where they are."""
-    if values.ndim:
-        return [listed(value) for value in values]
-    number = values.item()
-    if isinstance(number, float):
-        number = float(f"{number:.6g}")
-        return int(number) if number.is_integer() and abs(number) < 1e6 else number
-    return number
-
-
-def worst(
-    gaps: Tensor, tolerances: Tensor, expected: Tensor | Sequence[Any], got: Tensor | Sequence[Any]
-) -> Finding:
-    """The finding of the row that is furthest beyond its tolerance; NaN is furthest of all.
+def check_all(
+    asked: Iterable[tuple[Axiom, Explainer, str | ExpectedFailure | None]],
+    n_processes: int = 1,
+    on_record: Callable[[Record], object] = lambda record: None,
+    **options: Unpack[CheckOptions],
+) -> list[Record]:
+    """Check axioms on explainers.
 
     Args:
-        gaps: (n,) of each row.
-        tolerances: (n,) what each row is allowed.
-        expected: (n, ...) what the axiom demands of each row.
-        got: (n, ...) what came out.
+        asked: for each check an axiom, an explainer, and why it is expected to fail, if it is.
+        n_processes: checks run at once.
+        on_record: called with each record, as the checks end.
+        **options: the fields of `Settings`.
+
+    Returns:
+        The records, in the order of the checks.
     """
-    gaps = torch.where(gaps.isnan(), torch.inf, gaps)
-    row = int((gaps - tolerances).argmax())
-    return Finding(
-        float(gaps[row]),
-        float(tolerances[row]),
-        *(listed(side[row]) if isinstance(side, Tensor) else side[row] for side in (expected, got)),
-    )
+    session = current_session()
+    options = {**session.defaults, **options}
+    settings = Settings(**options)
+    checks = [
+        _Check(axiom, explainer, ExpectedFailure(why) if isinstance(why, str) else why, settings)
+        for axiom, explainer, why in asked
+    ]
+    records: dict[int, Record] = {}
+    with CheckPool(n_processes) if session.pool is None else nullcontext(session.pool) as pool:
+        for number, record in pool.records(checks):
+            records[number] = record
+            session.records.append(record)
+            on_record(record)
+    return [records[number] for number in range(len(checks))]
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One axiom on one explainer, which may be sent to another process."""
+
+    axiom: Axiom
+    explainer: Explainer
+    expected: ExpectedFailure | None
+    settings: Settings
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that it may take; None for no limit."""
+        return self.settings.timeout
+
+    def run(self, on_case: Callable[[Record], object] | None = None) -> Record:
+        """Search for a counterexample.
+
+        Args:
+            on_case: called after each case with what would be recorded if the search ended there.
+        """
+        claim = self.explainer.claims.get(self.axiom.name, "it makes no such claim")
+        if isinstance(claim, str):
+            return self.record("not claimed", claim)
+        start = time.perf_counter()
+
+        def outcome(search: Search) -> Record:
+            return replace(self._outcome(search), seconds=time.perf_counter() - start)
+
+        search = Search(
+            partial(self.axiom.finding, self.explainer),
+            self.settings.budget,
+            None if on_case is None else lambda search: on_case(outcome(search)),
+        )
+        pinned = self.expected.case if self.expected else None
+        with seeded(None):
+            if pinned:
+                search.run_one(pinned)
+            else:
+                self._run(search)
+        return outcome(search)
+
+    def _run(self, search: Search) -> None:
+        domain, enough = self.explainer.domain, self.settings.max_examples
+        if self.axiom.max_examples is not None:
+            enough = min(enough, self.axiom.max_examples)
+        classics = [
+            case
+            for case in self.axiom.classics
+            if domain.admits(case.network) and (case.other is None or domain.admits(case.other))
+        ]
+        search.run(self.axiom.cases(domain), enough, self.settings.seed, classics)
+
+    def record(self, status: Status, reason: str = "", **outcome: Any) -> Record:
+        """A record of this check."""
+        return Record(self.explainer.name, self.axiom.name, status, reason, **outcome)
+
+    def _outcome(self, search: Search) -> Record:
+        """What came of a search, or has so far."""
+        n_tried, expected = search.n_tried, self.expected
+        if search.counterexample:
+            case, failure = search.counterexample
+            shown: dict[str, Any] = {
+                "case": case,
+                "counterexample": counterexample(
+                    self.axiom.name, self.axiom.formula, self.explainer, case, failure
+                ),
+                "examples": n_tried,
+            }
+            status: Status = "crashed"
+            reason = ""
+            if isinstance(failure, Finding):
+                status = "broken"
+                shown |= vars(failure)
+            else:
+                reason = one_line(failure)
+            if expected:
+                status, reason = "expected failure", expected.reason
+            return self.record(status, reason, **shown)
+        if search.own_error:
+            reason = f"the search itself: {search.own_error}"
+            return self.record("crashed", reason, examples=n_tried)
+        if n_tried == 0 and search.refusal:
+            return self.record("not applicable", search.refusal)
+        nearest = vars(search.nearest) if search.nearest else {}
+        reason = f"was expected to fail: {expected.reason}" if expected else ""
+        return self.record("kept", reason, examples=n_tried, **nearest)

@@ -1,17 +1,15 @@
-"""What is under test: how an explainer is made, what it claims, and how it is called."""
+"""An explainer under test: how it is made, what it claims, and what it is made for."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from xai_adapters.axioms.search.case import Domain
-from xai_adapters.errors import InvalidInputError
-from xai_adapters.registry import Subject, explainer_entry
+from xai_adapters.axioms.cases.case import Domain
+from xai_adapters.registry import Subject
 
 Unit = Literal["output", "output/input", "input"]
 
@@ -48,7 +46,7 @@ class Explainer:
     source: str | None = None
 
     def __repr__(self) -> str:
-        """The name: ids of tests and of workers are made from it."""
+        """The name, from which ids of tests are made."""
         return self.name
 
     def on(self, model: nn.Module, background: Tensor, *, seed: int = 0) -> Any:
@@ -63,88 +61,3 @@ class Explainer:
             return self.make(model)
         fill = self.baseline if isinstance(self.baseline, float) else None
         return self.make(Subject(model, background, "tabular", fill, seed))
-
-
-def explainer(
-    name: str,
-    make: Callable[[Any], Any],
-    claims: Mapping[str, float | str],
-    **settings: Any,
-) -> Explainer:
-    """An explainer under test; see `Explainer` for its settings.
-
-    Raises:
-        UnknownNameError: for a claim about an axiom that does not exist.
-        InvalidInputError: for a claim that is neither an error of at least 0 nor a reason.
-
-    Example:
-        >>> from xai_adapters.axioms import check_explainer
-        >>> def gradient_of_a_line(model):
-        ...     return lambda inputs, target: model[0].weight[target] * inputs
-        >>> tested = explainer(
-        ...     "line", gradient_of_a_line, {"dummy": 0}, domain=Domain.linear(styles=("module",))
-        ... )
-        >>> [record] = check_explainer(tested, axioms=["dummy"])
-        >>> record.status
-        'kept'
-    """
-    from xai_adapters.axioms.axiom import axiom
-
-    for claimed, claim in claims.items():
-        axiom(claimed)
-        if not isinstance(claim, str) and not claim >= 0:
-            raise InvalidInputError(
-                f"the claim of '{name}' about {claimed} must be an error of at least 0, or the "
-                f"reason why it is not promised; it is {claim!r}"
-            )
-    return Explainer(name, make, dict(claims), **settings)
-
-
-def registered(name: str) -> Explainer:
-    """A registered explainer under test, with the claims of its entry.
-
-    Raises:
-        UnknownNameError: if there is none of that name, with the nearest name.
-    """
-    entry = explainer_entry(name)
-    baselines: dict[str, Any] = {"none": None, "black": 0.0, "mask": 0.5, "data": "data"}
-    return explainer(
-        name,
-        lambda subject: entry.load()(subject),
-        entry.claims,
-        baseline=baselines[entry.baseline],
-        unit=entry.unit,
-        domain=Domain(probabilities=entry.reads == "probabilities", **entry.domain),
-        takes="subject",
-        n_background=20 if entry.baseline == "data" else 128,
-        source=f"registered({name!r})",
-    )
-
-
-def load_explainers(reference: str) -> list[Explainer]:
-    """The explainers that "module:factory" gives: one, or several.
-
-    Args:
-        reference: a function without arguments, or an `Explainer` or list of them; or the name of
-            a registered explainer.
-
-    Raises:
-        InvalidInputError: for something else, and for two explainers of one name.
-    """
-    module, colon, attribute = reference.partition(":")
-    if not colon:
-        return [registered(reference)]
-    found = getattr(importlib.import_module(module), attribute)
-    if not isinstance(found, (Explainer, Iterable)):
-        found = found()
-    every = list(found) if isinstance(found, Iterable) else [found]
-    names = {each.name for each in every if isinstance(each, Explainer)}
-    if not every or len(names) < len(every):
-        raise InvalidInputError(
-            f"{reference} must give an explainer made by xai_adapters.axioms.explainer, or a list "
-            f"of those with different names; it gave {every!r:.200}"
-        )
-    return [
-        replace(each, source=each.source or f"load_explainers({reference!r})[{number}]")
-        for number, each in enumerate(every)
-    ]

@@ -1,22 +1,37 @@
-"""What came of checking one axiom on one explainer."""
+"""The outcome of checking one axiom on one explainer."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from xai_adapters.axioms.search.case import Case
+from xai_adapters.axioms.cases.case import Case
 from xai_adapters.errors import XaiAdaptersError
 
 Status = Literal[
-    "kept", "broken", "not claimed", "not applicable", "crashed", "timed out", "expected failure"
+    "kept", "broken", "crashed", "timed out", "not claimed", "not applicable", "expected failure"
 ]
-FAILED: tuple[Status, ...] = ("broken", "crashed", "timed out")
+STATUSES: tuple[Status, ...] = get_args(Status)
+_FAILED: tuple[Status, ...] = ("broken", "crashed", "timed out")
 
 
 class AxiomError(XaiAdaptersError, AssertionError):
-    """An explainer broke an axiom it claims, crashed or hung; the message is the counterexample."""
+    """An explainer broke an axiom that it claims, crashed or hung; the message shows how."""
+
+
+@dataclass(frozen=True)
+class ExpectedFailure:
+    """An axiom that an explainer claims and is known to break.
+
+    Args:
+        reason: why.
+        case: a counterexample. It alone is tried then, so that the check is quick and notices when
+            the failure has been mended.
+    """
+
+    reason: str
+    case: Case | None = None
 
 
 @dataclass(frozen=True)
@@ -26,16 +41,16 @@ class Record:
     Attributes:
         explainer: its name.
         axiom: its name.
-        status: "kept" (no counterexample was found), "broken", "not claimed", "not applicable",
-            "crashed", "timed out", or "expected failure".
+        status: "kept" (no counterexample was found), "broken", "crashed", "timed out", "not
+            claimed", "not applicable", or "expected failure".
         reason: why it was not claimed, not applicable or expected to fail; the error of a crash.
         gap: of the counterexample, or the largest that was seen relative to its tolerance.
         tolerance: what was allowed where that gap was seen.
-        expected: what the axiom demands of the counterexample.
-        got: what came out.
+        expected: what the axiom demands in the counterexample.
+        got: what the explainer answered.
         counterexample: code that shows it, of at most ten lines.
         case: the counterexample itself, to be pinned in `ExpectedFailure`.
-        examples: cases tried, without those the explainer refused.
+        examples: cases tried, without those that the explainer refused.
         seconds: how long the check took.
     """
 
@@ -55,7 +70,7 @@ class Record:
     @property
     def failed(self) -> bool:
         """Whether the explainer did not do what it claims."""
-        return self.status in FAILED
+        return self.status in _FAILED
 
     def raise_if_failed(self) -> None:
         """Raise an `AxiomError` with the counterexample if the explainer failed."""
@@ -63,14 +78,14 @@ class Record:
             raise AxiomError(str(self))
 
     def __str__(self) -> str:
-        """What happened, and the counterexample if there is one."""
+        """The status, and the counterexample if there is one."""
         head = f"{self.explainer} / {self.axiom}: {self.status}"
         if self.reason:
             head += f" ({self.reason})"
         return f"{head}\n{self.counterexample}" if self.counterexample else head
 
-    def as_dict(self) -> dict[str, Any]:
-        """The record in plain values, for JSON; what is not finite is null, or text in a list."""
+    def to_dict(self) -> dict[str, Any]:
+        """The record in plain values, for JSON; numbers that are not finite become null or text."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         plain["case"] = repr(self.case) if self.case else None
         for name in ("gap", "tolerance"):

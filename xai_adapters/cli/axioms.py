@@ -45,8 +45,7 @@ def command(
     The exit code is 1 if an explainer breaks an axiom that it claims.
     """
     # An installation without hypothesis has the other commands.
-    from xai_adapters.axioms import AXIOMS
-    from xai_adapters.axioms.fronts.matrix import check_matrix, print_matrix, write_records
+    from xai_adapters.axioms import AXIOMS, check_matrix, print_matrix, write_records
 
     names = list(AXIOMS if axioms is None else split(axioms))
     references = explainers or [entry.name for entry in explainer_entries()]
@@ -66,6 +65,6 @@ def command(
         )
     print_matrix(records, Console())
     if out is not None:
-        write_records([record.as_dict() for record in records], out)
+        write_records(records, out)
     if any(record.failed for record in records):
         raise typer.Exit(1)

@@ -1,53 +1,38 @@
-"""The global random states: kept as they were, and seeded for what draws from them."""
+"""The global random states: left as they were found, and seeded for code that draws from them."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-# Of threads that nobody waits for any more.
-_LEFT_BEHIND = "_xai_adapters_left_behind"
-
-
-def leave_behind(thread: threading.Thread) -> None:
-    """Let a thread that nobody waits for put no random state back: others draw meanwhile."""
-    setattr(thread, _LEFT_BEHIND, True)
-
-
-def is_left_behind() -> bool:
-    """Whether nobody waits for the thread that asks."""
-    return hasattr(threading.current_thread(), _LEFT_BEHIND)
-
 
 @contextmanager
 def kept_random_state(device: torch.device | None) -> Iterator[None]:
-    """Give torch's random state of the CPU and of `device` back as it was."""
+    """Restore torch's random state of the CPU and of `device` at the end."""
     if device is not None and device.type != "cpu":
         with torch.random.fork_rng(devices=[device], device_type=device.type):
             yield
         return
-    # What fork_rng does for the CPU, whose price is felt when a model is asked about one row.
+    # What fork_rng does for the CPU, which takes too long when a model is asked about one row.
     state = torch.default_generator.get_state()
     try:
         yield
     finally:
-        if not is_left_behind():
-            torch.default_generator.set_state(state)
+        torch.default_generator.set_state(state)
 
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[None]:
-    """Seed what others draw from: the generators of Python, numpy and torch; then put them back.
+    """Seed the global generators of Python, numpy and torch, and restore them at the end.
 
     Args:
-        seed: of all of them; None to go on from where they are.
-        device: whose generator is seeded beside the CPU's.
+        seed: of all of them; None to continue from their present states.
+        device: whose generator is seeded besides the CPU's.
 
     Example:
         >>> before = random.getstate()
@@ -71,9 +56,8 @@ def seeded(seed: int | None, device: torch.device | None = None) -> Iterator[Non
         try:
             yield
         finally:
-            if not is_left_behind():
-                random.setstate(python)
-                np.random.set_state(numpy)  # noqa: NPY002
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def derived_seed(*parts: object) -> int:

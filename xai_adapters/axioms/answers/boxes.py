@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.axioms.answers.trial import UnusableAnswerError, answered
+from xai_adapters.axioms.answers.attributions import UnusableAnswerError, answered
 from xai_adapters.errors import NotApplicableError
 
 

@@ -9,7 +9,7 @@ original_class)`, where
 - Alibi's: `explain(X)`, with `target_class=...` where it can be chosen;
 - a callable of `(rows, original_class)`, or of `(rows, target=...)`.
 
-It answers with changed rows (n, d), those it found nothing for unchanged; with an object that has
+It answers with changed rows (n, d), unchanged where it found none; with an object that has
 `perturbed` and `success`; or with Alibi's `Explanation`.
 """
 
@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_adapters.axioms.answers.trial import UnusableAnswerError, answered
+from xai_adapters.axioms.answers.attributions import UnusableAnswerError, answered
 from xai_adapters.errors import NotApplicableError
 
-# What says more comes first: `perturb` also tells what succeeded.
+# What says more comes first: `perturb` also says what succeeded.
 _METHODS = ("perturb", "counterfactuals", "explain")
 _TARGETS = ("target", "target_class")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -85,13 +85,13 @@ def changing(made: Any) -> Change:
         named: dict[str, Any] = {}
         if target is not None:
             if takes_target is None:
-                raise NotApplicableError("it cannot be told which class to reach")
+                raise NotApplicableError("it takes no class to reach")
             named[takes_target] = target.clone()
         if "original_class" in parameters:
             named["original_class"] = original_class.clone()
         elif second and second[0] in _TARGETS:
             if target is None:
-                raise NotApplicableError("it has to be told which class to reach")
+                raise NotApplicableError("it needs a class to reach")
         elif second:
             given.append(original_class.clone())
         return _read(call(*given, **named), rows)
@@ -100,16 +100,16 @@ def changing(made: Any) -> Change:
 
 
 def _read(answer: Any, rows: Tensor) -> Changed:
-    found, said = answer, None
+    changed_rows, claimed = answer, None
     if hasattr(answer, "perturbed"):
-        found, said = answer.perturbed, answer.success
+        changed_rows, claimed = answer.perturbed, answer.success
     elif hasattr(answer, "data") and isinstance(answer.data, dict):
-        # Alibi's one row with nothing found has no counterfactual at all.
-        found, said = answer.data.get("cf"), answer.data.get("success")
-        found = rows if found is None else found["X"]
-    changed = answered(found, rows)
+        # Alibi gives no counterfactual at all for a row for which it found none.
+        counterfactual, claimed = answer.data.get("cf"), answer.data.get("success")
+        changed_rows = rows if counterfactual is None else counterfactual["X"]
+    changed = answered(changed_rows, rows)
     if not changed.isfinite().all():
         raise UnusableAnswerError("the explainer returned a row with NaN or inf")
-    success = None if said is None else torch.as_tensor(said).bool().expand(len(rows))
+    success = None if claimed is None else torch.as_tensor(claimed).bool().expand(len(rows))
     given = (changed != rows).any(dim=1) if success is None else success
     return Changed(changed, given, success)

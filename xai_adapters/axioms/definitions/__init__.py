@@ -1,1 +1,7 @@
-"""The axioms, one file a family."""
+"""The axioms, one file a family; each is defined in one place, and registers itself."""
+
+import importlib
+import pkgutil
+
+for _family in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_family.name}")

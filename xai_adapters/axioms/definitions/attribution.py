@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from xai_adapters.axioms.answers.trial import Trial
-from xai_adapters.axioms.axiom import Finding, define, worst
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.drawing import BIASES, any_case, case_of, network
-from xai_adapters.axioms.search.networks import (
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.drawing import BIASES, any_case, case_of, network
+from xai_adapters.axioms.cases.networks import (
     Network,
     WeightedSum,
     side_by_side,
 )
-from xai_adapters.axioms.search.rewriting import rewritings
+from xai_adapters.axioms.cases.rewriting import rewritings
+from xai_adapters.axioms.finding import Finding, worst_row
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 from xai_adapters.errors import NotApplicableError
 
 _SUNDARARAJAN = "Sundararajan et al. 2017"
@@ -69,7 +70,7 @@ def _one_feature_moved(draw: DrawFn, domain: Domain) -> Case:
 )
 def sensitivity(trial: Trial) -> Finding:
     """What is left of the gain if the attribution is less than a millionth of it."""
-    model, feature = trial.model(), trial.facts["feature"]
+    model, feature = trial.model(), trial.details["feature"]
     baseline = trial.baseline_rows()
     if len(baseline) > 1:
         raise NotApplicableError("its baseline is a set of rows, which differ in more features")
@@ -79,8 +80,8 @@ def sensitivity(trial: Trial) -> Finding:
     got = trial.attribute(model, rows)[:, feature]
     missed = (gain.abs() - 1e6 * got.abs()).clamp(min=0)
     missed = torch.where(got.isnan(), torch.nan, missed)
-    return worst(
-        missed, trial.tolerances(torch.zeros_like(gain)), _described("not 0, for a gain of", gain),
+    return worst_row(
+        missed, trial.tolerance(torch.zeros_like(gain)), _described("not 0, for a gain of", gain),
         got,
     )  # fmt: skip
 
@@ -106,9 +107,9 @@ def _with_a_dummy(draw: DrawFn, domain: Domain) -> Case:
 )
 def dummy(trial: Trial) -> Finding:
     """The attribution of a feature with no weight, beside the row's largest."""
-    found = trial.attribute(trial.model())
-    got = found[:, trial.facts["feature"]]
-    return trial.compare(torch.zeros_like(got), got, scale=found.abs().amax(dim=1))
+    attributions = trial.attribute(trial.model())
+    got = attributions[:, trial.details["feature"]]
+    return trial.compare(torch.zeros_like(got), got, scale=attributions.abs().amax(dim=1))
 
 
 @st.composite
@@ -138,7 +139,7 @@ def _two_networks(draw: DrawFn, domain: Domain) -> Case:
 )
 def linearity(trial: Trial) -> Finding:
     """The attributions of a model that holds two others and adds up their outputs."""
-    factor, other = trial.facts["factor"], _other(trial)
+    factor, other = trial.details["factor"], _other(trial)
     models = trial.model(), trial.model(other)
     mixed = WeightedSum(models, (factor, 1 - factor)).eval()
     one, two = (trial.attribute(model) for model in models)
@@ -186,8 +187,10 @@ def symmetry(trial: Trial) -> Finding:
     """The last two features' attributions, which have equal weights and values."""
     background = trial.background.clone()
     background[:, -1] = background[:, -2]
-    found = trial.attribute(trial.model(), background=background)
-    return trial.compare(found[:, -2], found[:, -1], scale=found.abs().amax(dim=1))
+    attributions = trial.attribute(trial.model(), background=background)
+    return trial.compare(
+        attributions[:, -2], attributions[:, -1], scale=attributions.abs().amax(dim=1)
+    )
 
 
 @st.composite
@@ -247,7 +250,7 @@ def scaling(trial: Trial) -> Finding:
         raise NotApplicableError("it states no unit of its attributions")
     if isinstance(baseline, float) and baseline != 0:
         raise NotApplicableError("its baseline has a unit of its own")
-    feature, factor = trial.facts["feature"], trial.facts["factor"]
+    feature, factor = trial.details["feature"], trial.details["factor"]
     first = trial.case.network
     units = torch.ones(first.n_features, dtype=torch.float64)
     units[feature] = factor
@@ -273,7 +276,7 @@ def _with_a_shift(draw: DrawFn, domain: Domain) -> Case:
 def output_shift(trial: Trial) -> Finding:
     """The attributions of a network with another last bias."""
     first = trial.case.network
-    bias = [value + trial.facts["shift"] for value in first.biases[-1]]
+    bias = [value + trial.details["shift"] for value in first.biases[-1]]
     shifted = trial.model(first.but_last_layer(first.weights[-1], bias))
     return trial.compare(trial.attribute(trial.model()), trial.attribute(shifted))
 
@@ -294,7 +297,7 @@ def _with_a_shift_of_each_feature(draw: DrawFn, domain: Domain) -> Case:
 def input_invariance(trial: Trial) -> Finding:
     """The attributions of moved rows, in a network whose first bias takes the move off."""
     first = trial.case.network
-    shift = torch.tensor(trial.facts["shift"], dtype=torch.float64)
+    shift = torch.tensor(trial.details["shift"], dtype=torch.float64)
     bias = [
         value - sum(w * m for w, m in zip(row, shift.tolist(), strict=True))
         for value, row in zip(first.biases[0], first.weights[0], strict=True)

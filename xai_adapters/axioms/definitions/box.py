@@ -20,16 +20,12 @@ from hypothesis.strategies import DrawFn
 from torch import Generator, Tensor, nn
 
 from xai_adapters.axioms.answers.boxes import Box, Boxes, boxing
-from xai_adapters.axioms.answers.explained import (
-    DECIDED,
-    decided_rows,
-    labels,
-    rows_of_classes,
-    several_rows,
-)
-from xai_adapters.axioms.answers.trial import Trial
-from xai_adapters.axioms.axiom import Finding, define, listed, worst
-from xai_adapters.axioms.search.case import Case, Domain
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.drawing import rows_of_classes, several_rows
+from xai_adapters.axioms.explained import DECIDED, decided_rows, labels
+from xai_adapters.axioms.finding import Finding, rounded, worst_row
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 from xai_adapters.guarantees.sampling_bound import violating_mass
 
 _IKENO = "Ikeno and Hara 2018"
@@ -74,7 +70,7 @@ class _Boxed:
         return lead
 
     @torch.no_grad()
-    def is_lost(self, points: Tensor) -> Tensor:
+    def is_violating(self, points: Tensor) -> Tensor:
         """Whether (n, m) another class is ahead at points (n, m, d); a draw is none."""
         return self.lead(points) < -DECIDED
 
@@ -97,16 +93,16 @@ def sampled_invariance(trial: Trial) -> Finding:
     box = boxed.boxes()(boxed.rows, boxed.original_class)
     generator = Generator().manual_seed(0)
     share = torch.rand((_N_DRAWS, boxed.rows.shape[1]), generator=generator, dtype=torch.float64)
-    seen = boxed.is_lost(box.points(share)).sum(dim=1).tolist()
+    seen = boxed.is_violating(box.points(share)).sum(dim=1).tolist()
     least = torch.tensor([least_share(n, _N_DRAWS, _DELTA) for n in seen], dtype=torch.float64)
-    allowed = trial.tolerances(torch.ones_like(least)) + box.violating_mass
+    allowed = trial.tolerance(torch.ones_like(least)) + box.violating_mass
     unseen = violating_mass(_N_DRAWS, 1, 1 - _DELTA)
-    return worst(
+    return worst_row(
         least,
         allowed,
-        [f"at most {allowed[0]:g} of the box around {listed(row)} lost" for row in boxed.rows],
+        [f"at most {allowed[0]:g} violating around {rounded(row)}" for row in boxed.rows],
         [
-            f"{n} of {_N_DRAWS} draws lost with half widths {listed(width)}"
+            f"{n} of {_N_DRAWS} draws violating with half widths {rounded(width)}"
             + ("" if n else f": less than {unseen:.2g} of it")
             for n, width in zip(seen, box.width, strict=True)
         ],
@@ -161,17 +157,17 @@ def attack_inside(trial: Trial) -> Finding:
     boxed = _Boxed(trial)
     box = boxed.boxes()(boxed.rows, boxed.original_class)
     points = _attacked(boxed, box)
-    is_lost = boxed.is_lost(points)
-    lost = is_lost.any(dim=1)
-    row = int(lost.int().argmax())
-    point = points[row, int(is_lost[row].int().argmax())]
-    found = f"class {int(labels(boxed.logits, point[None]))} at {listed(point)}"
+    is_violating = boxed.is_violating(points)
+    violated = is_violating.any(dim=1)
+    row = int(violated.int().argmax())
+    point = points[row, int(is_violating[row].int().argmax())]
+    violation = f"class {int(labels(boxed.logits, point[None]))} at {rounded(point)}"
     return Finding(
-        float(lost.double().mean()),
-        trial.axiom.tolerance(trial.claim, 1.0),
-        f"class {int(boxed.original_class[row])} within {listed(box.width[row])} of "
-        f"{listed(boxed.rows[row])}",
-        found if lost.any() else "no other class found",
+        float(violated.double().mean()),
+        trial.tolerance(1.0),
+        f"class {int(boxed.original_class[row])} within {rounded(box.width[row])} of "
+        f"{rounded(boxed.rows[row])}",
+        violation if violated.any() else "no other class found",
     )
 
 
@@ -208,7 +204,7 @@ def _attacked(boxed: _Boxed, box: Box) -> Tensor:
 def width_within_bound(trial: Trial) -> Finding:
     """How far the widest feature of each row is beyond the bound."""
     boxed = _Boxed(trial)
-    bound = torch.full((boxed.rows.shape[1],), trial.facts["bound"], dtype=torch.float64)
+    bound = torch.full((boxed.rows.shape[1],), trial.details["bound"], dtype=torch.float64)
     width = boxed.boxes()(boxed.rows, boxed.original_class, bound).width
     return trial.compare(width.minimum(bound), width, scale=bound.expand_as(width).amax(dim=1))
 
@@ -225,7 +221,7 @@ def width_within_bound(trial: Trial) -> Finding:
 def monotone_in_bound(trial: Trial) -> Finding:
     """By how much the mean width falls when the bound doubles."""
     boxed = _Boxed(trial)
-    bound = torch.full((boxed.rows.shape[1],), trial.facts["bound"], dtype=torch.float64)
+    bound = torch.full((boxed.rows.shape[1],), trial.details["bound"], dtype=torch.float64)
     boxes = boxed.boxes()
     small, large = (
         boxes(boxed.rows, boxed.original_class, c).width.mean(dim=1) for c in (bound, 2 * bound)
@@ -254,9 +250,11 @@ def _with_an_irrelevant_feature(draw: DrawFn, domain: Domain) -> Case:
 def irrelevant_width(trial: Trial) -> Finding:
     """The width of a feature without a weight, against the bound."""
     boxed = _Boxed(trial)
-    bound = torch.full((boxed.rows.shape[1],), trial.facts["bound"], dtype=torch.float64)
-    width = boxed.boxes()(boxed.rows, boxed.original_class, bound).width[:, trial.facts["feature"]]
-    expected = torch.full_like(width, trial.facts["bound"])
+    bound = torch.full((boxed.rows.shape[1],), trial.details["bound"], dtype=torch.float64)
+    width = boxed.boxes()(boxed.rows, boxed.original_class, bound).width[
+        :, trial.details["feature"]
+    ]
+    expected = torch.full_like(width, trial.details["bound"])
     return trial.compare(expected, width)
 
 
@@ -284,10 +282,10 @@ def box_scaling(trial: Trial) -> Finding:
     boxed = _Boxed(trial)
     first, d = boxed.network, boxed.rows.shape[1]
     units = torch.ones(d, dtype=torch.float64)
-    units[trial.facts["feature"]] = trial.facts["factor"]
+    units[trial.details["feature"]] = trial.details["factor"]
     weight = (torch.tensor(first.weights[0], dtype=torch.float64) / units).tolist()
     scaled = trial.model(first.but_first_layer(weight, first.biases[0]))
-    bound = torch.full((d,), trial.facts["bound"], dtype=torch.float64)
+    bound = torch.full((d,), trial.details["bound"], dtype=torch.float64)
     made = trial.made(scaled, trial.background * units)
     got = boxing(made, scaled)(boxed.rows * units, boxed.original_class, bound * units)
     expected = boxed.boxes()(boxed.rows, boxed.original_class, bound).width
@@ -312,7 +310,7 @@ def _in_another_order(draw: DrawFn, domain: Domain) -> Case:
 def box_permutation(trial: Trial) -> Finding:
     """The widths of a network whose features stand in another order."""
     boxed = _Boxed(trial)
-    first, order = boxed.network, trial.facts["order"]
+    first, order = boxed.network, trial.details["order"]
     weight = [[row[i] for i in order] for row in first.weights[0]]
     turned = trial.model(first.but_first_layer(weight, first.biases[0]))
     made = trial.made(turned, trial.background[:, order])
@@ -325,7 +323,7 @@ def box_permutation(trial: Trial) -> Finding:
     several_rows,
     statement="A row gets the same box alone, in a batch, and in another order.",
     formula="w(X)_r = w(X_r)",
-    source="the habits of Captum and scikit-learn",
+    source="as Captum and scikit-learn do",
     kind="box",
     scale="the row's largest width",
 )
@@ -342,4 +340,4 @@ def box_batch_independence(trial: Trial) -> Finding:
     together = boxes(rows, original_class).width
     turned = boxes(rows.flip(0), original_class.flip(0)).width.flip(0)
     first, second = trial.compare(alone, together), trial.compare(alone, turned)
-    return max(first, second, key=lambda finding: finding.gap - finding.tolerance)
+    return max(first, second, key=lambda finding: finding.excess)

@@ -13,21 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor
 
-from xai_adapters.axioms.answers.explained import (
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.columns import Column, as_table, violation
+from xai_adapters.axioms.cases.drawing import classes_to_reach, rows_of_classes, several_rows
+from xai_adapters.axioms.explained import (
     Explained,
-    classes_to_reach,
     decided_rows,
     explained,
     explaining,
     labels,
     numbers_of,
-    rows_of_classes,
-    several_rows,
 )
-from xai_adapters.axioms.answers.trial import Trial
-from xai_adapters.axioms.axiom import Finding, define, listed, worst
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.columns import Column, as_table, violation
+from xai_adapters.axioms.finding import Finding, rounded, worst_row
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 from xai_adapters.errors import NotApplicableError
 
 _WACHTER = "Wachter, Mittelstadt and Russell 2018"
@@ -48,9 +47,9 @@ def _share(
     before, after = found.before[rows[first]], found.after[rows[first]]
     return Finding(
         float(wrong.double().mean()),
-        trial.axiom.tolerance(trial.claim, 1.0),
-        f"{expected[first]} for {listed(before)}",
-        f"class {int(labels(found.model, after[None]))} at {listed(after)}",
+        trial.tolerance(1.0),
+        f"{expected[first]} for {rounded(before)}",
+        f"class {int(labels(found.model, after[None]))} at {rounded(after)}",
     )
 
 
@@ -199,12 +198,12 @@ def _permitted(trial: Trial) -> Finding:
     found = explained(trial)
     if (found.after == found.before).all():
         raise NotApplicableError("it changes no row here")
-    features = trial.facts["features"]
+    features = trial.details["features"]
     off = violation(found.before, found.after, features)
-    return worst(
+    return worst_row(
         off,
-        trial.tolerances(torch.zeros_like(off)),
-        [f"{listed(row)} changed within {features}" for row in found.before],
+        trial.tolerance(torch.zeros_like(off)),
+        [f"{rounded(row)} changed within {features}" for row in found.before],
         found.after,
     )
 
@@ -213,7 +212,7 @@ def _permitted(trial: Trial) -> Finding:
     several_rows,
     statement="A row gets the same counterfactual alone, in a batch, and in another order.",
     formula="c(X)_r = c(X_r)",
-    source="the habits of Captum and scikit-learn",
+    source="as Captum and scikit-learn do",
     kind="counterfactual",
     scale="the length of the row's step",
 )
@@ -226,4 +225,4 @@ def counterfactual_batch_independence(trial: Trial) -> Finding:
     together, turned = explain(rows).after, explain(rows.flip(0)).after.flip(0)
     scale = (alone - rows).abs().amax(dim=1)
     first, second = (trial.compare(alone, found, scale=scale) for found in (together, turned))
-    return max(first, second, key=lambda finding: finding.gap - finding.tolerance)
+    return max(first, second, key=lambda finding: finding.excess)

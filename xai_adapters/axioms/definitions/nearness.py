@@ -10,19 +10,13 @@ import torch
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor, nn
 
-from xai_adapters.axioms.answers.explained import (
-    classes_to_reach,
-    decided_rows,
-    explained,
-    explaining,
-    labels,
-    numbers_of,
-    rows_of_classes,
-)
-from xai_adapters.axioms.answers.trial import Trial
-from xai_adapters.axioms.axiom import Finding, define, listed, worst
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.networks import Network
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.drawing import classes_to_reach, rows_of_classes
+from xai_adapters.axioms.cases.networks import Network
+from xai_adapters.axioms.explained import decided_rows, explained, explaining, labels, numbers_of
+from xai_adapters.axioms.finding import Finding, rounded, worst_row
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 from xai_adapters.errors import NotApplicableError
 
 _WACHTER = "Wachter, Mittelstadt and Russell 2018"
@@ -46,7 +40,7 @@ _ROUNDING = 1e-6
 def no_needless_change(trial: Trial) -> Finding:
     """The largest share of a row's changed features that can, each alone, be put back."""
     found = explained(trial)
-    rows = found.found()
+    rows = found.rows_with_counterfactual()
     before, after = found.before[rows], found.after[rows]
     changed = (after - before).abs() > _ROUNDING
     # (a, d, d): for each feature the row with that one put back.
@@ -55,12 +49,12 @@ def no_needless_change(trial: Trial) -> Finding:
     flips = found.reaches(points.flatten(0, 1), rows.repeat_interleave(before.shape[1]))
     needless = changed & flips.view_as(changed)
     share = needless.sum(dim=1) / changed.sum(dim=1).clamp(min=1)
-    return worst(
+    return worst_row(
         share.double(),
-        trial.tolerances(torch.ones_like(share, dtype=torch.float64)),
-        [f"changes of {listed(row)} that are all needed" for row in before],
+        trial.tolerance(torch.ones_like(share, dtype=torch.float64)),
+        [f"changes of {rounded(row)} that are all needed" for row in before],
         [
-            f"{listed(row)}, where needless: {numbers_of(which).tolist()}"
+            f"{rounded(row)}, where needless: {numbers_of(which).tolist()}"
             for row, which in zip(after, needless, strict=True)
         ],
     )
@@ -81,17 +75,17 @@ _STEPS = torch.cat((torch.arange(1, 64) / 64, 1 - 0.5 ** torch.arange(7, 17))).d
 def shortest_step(trial: Trial) -> Finding:
     """The share of each row's step that is more than is needed."""
     found = explained(trial)
-    rows = found.found()
+    rows = found.rows_with_counterfactual()
     before = found.before[rows]
     step = found.after[rows] - before
     points = before[:, None] + _STEPS[:, None] * step[:, None]
     flips = found.reaches(points.flatten(0, 1), rows.repeat_interleave(len(_STEPS)))
     enough = torch.where(flips.view(len(rows), -1), _STEPS, 1.0).amin(dim=1)
-    return worst(
+    return worst_row(
         1 - enough,
-        trial.tolerances(torch.ones_like(enough)),
+        trial.tolerance(torch.ones_like(enough)),
         [
-            f"class {label} up to {listed(row)}"
+            f"class {label} up to {rounded(row)}"
             for label, row in zip(
                 found.original_class[rows].tolist(), found.after[rows], strict=True
             )
@@ -155,7 +149,7 @@ def _linear_classes(domain: Domain) -> SearchStrategy[Case]:
 def linear_length(trial: Trial) -> Finding:
     """The length of each step, against the distance of the nearest plane."""
     found = explained(trial)
-    rows = found.found()
+    rows = found.rows_with_counterfactual()
     unit = _unit(trial)
     lead, normal = _planes(trial.case.network, found.before[rows], found.original_class[rows])
     nearest = (lead / (normal * unit).norm(dim=2)).amin(dim=1)
@@ -175,15 +169,15 @@ def linear_length(trial: Trial) -> Finding:
 def linear_direction(trial: Trial) -> Finding:
     """1 minus the cosine of the angle between each step and the normal."""
     found = explained(trial)
-    rows = found.found()
+    rows = found.rows_with_counterfactual()
     unit = _unit(trial)
     _, normal = _planes(trial.case.network, found.before[rows], found.original_class[rows])
     reached = labels(found.model, found.after[rows])
     normal = normal[torch.arange(len(rows)), reached] * unit
     step = (found.after - found.before)[rows] / unit
     cosine = nn.functional.cosine_similarity(step, normal, dim=1, eps=0)
-    return worst(
-        1 - cosine, trial.tolerances(torch.ones_like(cosine)), normal * unit,
+    return worst_row(
+        1 - cosine, trial.tolerance(torch.ones_like(cosine)), normal * unit,
         (found.after - found.before)[rows],
     )  # fmt: skip
 

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Generator, Tensor
 
-from xai_adapters.axioms.answers.trial import Trial
-from xai_adapters.axioms.axiom import Finding, define, listed
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.drawing import SEEDS, case_of, network
-from xai_adapters.axioms.search.networks import Network
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.drawing import SEEDS, case_of, network
+from xai_adapters.axioms.cases.networks import Network
+from xai_adapters.axioms.finding import Finding, rounded
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 
 _STEP = 1e-3
 
@@ -86,10 +87,10 @@ def manipulation(trial: Trial) -> Finding:
     own, wanted = trial.attribute(model)
     distance = float((own - wanted).norm())
     if distance < 1e-9:
-        return Finding(0.0, trial.axiom.tolerance(trial.claim, 1.0), "a share", 0.0)
+        return Finding(0.0, trial.tolerance(1.0), "a share", 0.0)
     row, target = trial.rows[:1], trial.targets[:1]
     kept = trial.outputs(model, row, target)
-    generator = Generator().manual_seed(trial.facts["seed"])
+    generator = Generator().manual_seed(trial.details["seed"])
     best, nearest = row, distance
     for round_number in range(_ROUNDS):
         spread = _RADIUS / 2**round_number
@@ -99,17 +100,17 @@ def manipulation(trial: Trial) -> Finding:
         if not same.any():
             continue
         chosen = candidates[same]
-        found = trial.attribute(model, chosen, target.expand(len(chosen)))
-        distances = (found - wanted).norm(dim=1)
+        maps = trial.attribute(model, chosen, target.expand(len(chosen)))
+        distances = (maps - wanted).norm(dim=1)
         if float(distances.min()) < nearest:
             nearest = float(distances.min())
             best = chosen[distances.argmin()][None]
     share = 1 - nearest / distance
     return Finding(
         share,
-        trial.axiom.tolerance(trial.claim, 1.0),
-        listed(own),
-        f"{share:.0%} at {listed(best[0])}",
+        trial.tolerance(1.0),
+        rounded(own),
+        f"{share:.0%} at {rounded(best[0])}",
     )
 
 

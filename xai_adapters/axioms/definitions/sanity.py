@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Generator, Tensor, nn
 
-from xai_adapters.axioms.answers.trial import Trial
-from xai_adapters.axioms.axiom import Finding, define
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.drawing import SEEDS
-from xai_adapters.axioms.search.networks import random_network
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.drawing import SEEDS
+from xai_adapters.axioms.cases.networks import random_network
+from xai_adapters.axioms.finding import Finding
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 from xai_adapters.utils.rank_correlation import rank_correlation
 
 _N_FEATURES, _WIDTH, _N_OUTPUTS = 10, 12, 2
@@ -59,7 +60,7 @@ def _signs(generator: Generator) -> tuple[Tensor, Tensor]:
 )
 def model_randomization(trial: Trial) -> Finding:
     """By how much the rank correlation is above what is allowed, in the worse of two stages."""
-    first, seed = trial.case.network, trial.facts["seed"]
+    first, seed = trial.case.network, trial.details["seed"]
     sizes = [first.n_features, *(len(matrix) for matrix in first.weights)]
     rows, targets = _signs(Generator().manual_seed(seed))
     top: list[Tensor] = []
@@ -74,14 +75,14 @@ def model_randomization(trial: Trial) -> Finding:
             trial.attribute(trial.model(each), rows, targets).abs()
             for each in (model, last_alone, other)
         )
-        for stage, found in zip((top, everything), changed, strict=True):
-            stage.append(rank_correlation(original, found))
+        for stage, other_map in zip((top, everything), changed, strict=True):
+            stage.append(rank_correlation(original, other_map))
     alike = [float(torch.cat(stage).mean()) for stage in (top, everything)]
     allowed = [_MOST_ALIKE_AT_THE_TOP if len(sizes) > 2 else _MOST_ALIKE, _MOST_ALIKE]
     excess = max(like - most for like, most in zip(alike, allowed, strict=True))
     return Finding(
         max(excess, 0.0),
-        trial.axiom.tolerance(trial.claim, 1.0),
+        trial.tolerance(1.0),
         f"rank correlations of at most {allowed}",
         [round(like, 3) for like in alike],
     )
@@ -100,7 +101,7 @@ def model_randomization(trial: Trial) -> Finding:
 )
 def label_randomization(trial: Trial) -> Finding:
     """By how much the rank correlation is above what is allowed."""
-    generator = Generator().manual_seed(trial.facts["seed"])
+    generator = Generator().manual_seed(trial.details["seed"])
     rows, targets = _signs(generator)
     likeness = []
     for _ in range(_N_MODELS):
@@ -116,7 +117,7 @@ def label_randomization(trial: Trial) -> Finding:
     mean = float(torch.cat(likeness).mean())
     return Finding(
         max(mean - _MOST_ALIKE_TRAINED, 0.0),
-        trial.axiom.tolerance(trial.claim, 1.0),
+        trial.tolerance(1.0),
         f"a rank correlation of at most {_MOST_ALIKE_TRAINED}",
         round(mean, 3),
     )

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from torch import Tensor, nn
 
-from xai_adapters.axioms.answers.trial import Trial, answered, attributing
-from xai_adapters.axioms.axiom import Finding, define
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.drawing import any_case, case_of, network, rows_for
-from xai_adapters.axioms.search.networks import InParts, Network
+from xai_adapters.axioms.answers.attributions import answered, attributing
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.drawing import any_case, case_of, network, rows_for
+from xai_adapters.axioms.cases.networks import InParts, Network
+from xai_adapters.axioms.finding import Finding
+from xai_adapters.axioms.register import define
+from xai_adapters.axioms.trial import Trial
 
-_HABIT = "the habits of Captum and scikit-learn"
+_HABIT = "as Captum and scikit-learn do"
 
 
 @st.composite
@@ -46,7 +48,7 @@ def batch_independence(trial: Trial) -> Finding:
     together = answered(attribute(rows.clone(), targets), rows)
     turned = answered(attribute(rows.flip(0), targets.flip(0)), rows).flip(0)
     first, second = trial.compare(alone, together), trial.compare(alone, turned)
-    return max(first, second, key=lambda finding: finding.gap - finding.tolerance)
+    return max(first, second, key=lambda finding: finding.excess)
 
 
 @define(
@@ -58,11 +60,11 @@ def batch_independence(trial: Trial) -> Finding:
 )
 def determinism(trial: Trial) -> Finding:
     """Two explainers made alike."""
-    found = []
+    answers = []
     for _ in range(2):
         _seed_all(1)
-        found.append(trial.attribute(trial.model()))
-    return trial.compare(*found)
+        answers.append(trial.attribute(trial.model()))
+    return trial.compare(*answers)
 
 
 @define(
@@ -74,11 +76,11 @@ def determinism(trial: Trial) -> Finding:
 )
 def seed_independence(trial: Trial) -> Finding:
     """Two explainers made alike, with other global seeds."""
-    found = []
+    answers = []
     for seed in (1, 2):
         _seed_all(seed)
-        found.append(trial.attribute(trial.model()))
-    return trial.compare(*found)
+        answers.append(trial.attribute(trial.model()))
+    return trial.compare(*answers)
 
 
 def _seed_all(seed: int) -> None:
@@ -102,7 +104,7 @@ def _in_a_random_state(draw: DrawFn, domain: Domain) -> Case:
 def random_state_kept(trial: Trial) -> Finding:
     """How many of the three global generators have moved."""
     # Not the state in which every trial begins, to which an explainer's own seed may lead.
-    _seed_all(trial.facts["seed"])
+    _seed_all(trial.details["seed"])
     before = _random_states()
     trial.attribute(trial.model())
     moved = [name for name, state in _random_states().items() if state != before[name]]
@@ -145,10 +147,10 @@ def _extreme(draw: DrawFn, domain: Domain) -> Case:
 def well_formed(trial: Trial) -> Finding:
     """Everything that is wrong with an answer."""
     answer = attributing(trial.made(trial.model()))(trial.rows.clone(), trial.targets)
-    found = answered(answer, trial.rows)
+    values = answered(answer, trial.rows)
     wrong = []
-    if not bool(found.isfinite().all()):
-        wrong.append(f"{int((~found.isfinite()).sum())} of {found.numel()} are not finite")
+    if not bool(values.isfinite().all()):
+        wrong.append(f"{int((~values.isfinite()).sum())} of {values.numel()} are not finite")
     if isinstance(answer, Tensor):
         if answer.dtype != trial.rows.dtype:
             wrong.append(f"{answer.dtype} for rows of {trial.rows.dtype}")
@@ -218,7 +220,7 @@ def _traces(trial: Trial, *, failing: bool) -> Finding:
     first.grad = torch.ones_like(first)
     last.requires_grad_(False)
     made = trial.made(model)
-    model.train(trial.facts["training"])
+    model.train(trial.details["training"])
     before = _state(model, rows, targets)
     if isinstance(model, _Failing):
         # In its first call, and if it gets over that, in its second.
@@ -274,7 +276,7 @@ def _cut_in_two(draw: DrawFn, domain: Domain) -> Case:
 )
 def inputs_in_parts(trial: Trial) -> Finding:
     """The attributions of a tuple of inputs."""
-    model, cut = trial.model(), trial.facts["cut"]
+    model, cut = trial.model(), trial.details["cut"]
     parts = trial.rows[:, :cut].clone(), trial.rows[:, cut:].clone()
     answer = attributing(trial.made(InParts(model).eval()))(parts, trial.targets)
     got = torch.cat([answered(part, rows) for part, rows in zip(answer, parts, strict=True)], dim=1)
@@ -298,9 +300,9 @@ def target_forms(trial: Trial) -> Finding:
     """The attributions for one number, for a tensor of it, and for one a row."""
     attribute = attributing(trial.made(trial.model()))
     one = trial.targets[0]
-    found = []
+    answers = []
     for target in (trial.targets, int(one), one):
         _seed_all(1)
-        found.append(answered(attribute(trial.rows.clone(), target), trial.rows))
-    findings = [trial.compare(found[0], other) for other in found[1:]]
-    return max(findings, key=lambda finding: finding.gap - finding.tolerance)
+        answers.append(answered(attribute(trial.rows.clone(), target), trial.rows))
+    findings = [trial.compare(answers[0], other) for other in answers[1:]]
+    return max(findings, key=lambda finding: finding.excess)

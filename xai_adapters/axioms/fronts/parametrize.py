@@ -7,23 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xai_adapters.axioms.axiom import AXIOMS, Axiom
-from xai_adapters.axioms.axiom import axiom as axiom_called
+from typing_extensions import Unpack
+
+from xai_adapters.axioms.axiom import Axiom
+from xai_adapters.axioms.check import check_axiom
 from xai_adapters.axioms.explainer import Explainer
-from xai_adapters.axioms.record import AxiomError
-from xai_adapters.axioms.search.engine import ExpectedFailure, check_axiom
+from xai_adapters.axioms.record import AxiomError, ExpectedFailure
+from xai_adapters.axioms.register import chosen_axioms
+from xai_adapters.axioms.settings import CheckOptions
 from xai_adapters.errors import require
 
 
 @dataclass(frozen=True)
 class _ExpectedToFail:
-    """An axiom whose check is a success if it fails."""
+    """An axiom whose check succeeds if it fails."""
 
     axiom: Axiom
     expected: str | ExpectedFailure
 
-    def check(self, explainer: Explainer, **settings: Any) -> None:
-        record = check_axiom(self.axiom, explainer, expected_failure=self.expected, **settings)
+    def check(self, explainer: Explainer, **options: Unpack[CheckOptions]) -> None:
+        record = check_axiom(self.axiom, explainer, expected_failure=self.expected, **options)
         if record.status == "expected failure":
             require("pytest", "axioms").xfail(record.reason)
         record.raise_if_failed()
@@ -63,10 +66,7 @@ def parametrize_with_axioms(
     """
     pytest = require("pytest", "axioms")
     expected = {name: dict(each) for name, each in (expected_failures or {}).items()}
-    chosen = [
-        axiom_called(each) if isinstance(each, str) else each
-        for each in (AXIOMS if axioms is None else axioms)
-    ]
+    chosen = chosen_axioms(axioms)
     cases = []
     for each in explainers:
         failing = expected.pop(each.name, {})

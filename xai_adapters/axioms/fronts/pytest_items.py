@@ -11,41 +11,53 @@ from typing import Any
 
 import pytest
 
-from xai_adapters.axioms.axiom import AXIOMS, Axiom, axiom
-from xai_adapters.axioms.explainer import Explainer, load_explainers
-from xai_adapters.axioms.fronts.matrix import write_records
+from xai_adapters.axioms.axiom import Axiom
+from xai_adapters.axioms.check import check_axiom
+from xai_adapters.axioms.explainer import Explainer
+from xai_adapters.axioms.fronts.report import write_records
+from xai_adapters.axioms.loading import load_explainers
 from xai_adapters.axioms.record import AxiomError, Record
+from xai_adapters.axioms.register import chosen_axioms
 from xai_adapters.axioms.search.counterexample import one_line
-from xai_adapters.axioms.search.engine import Settings, check_axiom, settings_in_use
+from xai_adapters.axioms.search.processes import CheckPool
+from xai_adapters.axioms.settings import CheckOptions, Settings, session
 from xai_adapters.errors import XaiAdaptersError
 
 _PROPERTY = "xai_record"
+# Seconds that a check of --xai-explainer may take if nothing is said.
+_TIMEOUT = 60.0
 
 
 class AxiomPlugin:
-    """What the options ask for: items, settings of checks, and a report."""
+    """What the options ask for: items, settings of checks, and a report.
+
+    A check in a user's own test function has a time limit only if one is given, as many of their
+    explainers cannot be handed to another process.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
         self.config = config
         self.references: list[str] = option("xai_explainer")
-        self.settings: dict[str, Any] = {}
+        self.settings: CheckOptions = {}
+        self.timeout: float | None = _TIMEOUT
         if option("xai_max_examples") is not None:
             self.settings["max_examples"] = option("xai_max_examples")
         if option("xai_timeout") is not None:
-            self.settings["timeout"] = option("xai_timeout") or None
+            self.settings["timeout"] = self.timeout = option("xai_timeout") or None
         self.report = Path(option("xai_report")) if option("xai_report") else None
         try:
             names = option("xai_axioms")
-            self.axioms = (
-                list(AXIOMS.values())
+            self.axioms = chosen_axioms(
+                None
                 if names is None
-                else [axiom(name.strip()) for name in names.split(",") if name.strip()]
+                else [name.strip() for name in names.split(",") if name.strip()]
             )
             Settings(**self.settings)
             self.expected = _expected_failures(option("xai_expected_failures"))
         except XaiAdaptersError as error:
             raise pytest.UsageError(str(error)) from None
+        self.pool = CheckPool()
         self.records: list[dict[str, Any]] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -80,11 +92,11 @@ class AxiomPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Checks in the user's own test functions follow the options, and are recorded."""
-        with settings_in_use(self.settings) as records:
+        with session(self.settings, self.pool) as opened:
             try:
                 return (yield)
             finally:
-                item.user_properties += [(_PROPERTY, record.as_dict()) for record in records]
+                item.user_properties += [(_PROPERTY, each.to_dict()) for each in opened.records]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather records; those of other processes come here with their reports."""
@@ -95,7 +107,8 @@ class AxiomPlugin:
                     self.records.append(value)
 
     def pytest_sessionfinish(self) -> None:
-        """Write the report, once."""
+        """End the processes, and write the report, once."""
+        self.pool.close()
         if self.report and not hasattr(self.config, "workerinput"):
             write_records(self.records, self.report)
 
@@ -121,6 +134,7 @@ class AxiomCollector(pytest.Collector):
                     yield AxiomItem.from_parent(
                         self, name=f"{each.name}-{chosen.name}", explainer=each, axiom=chosen,
                         expected=self.plugin.expected.get((each.name, chosen.name)),
+                        timeout=self.plugin.timeout,
                     )  # fmt: skip
 
 
@@ -134,14 +148,22 @@ class AxiomItem(_Item):
     """One axiom, one explainer."""
 
     def __init__(
-        self, explainer: Explainer, axiom: Axiom, expected: str | None, **given: Any
+        self,
+        explainer: Explainer,
+        axiom: Axiom,
+        expected: str | None,
+        timeout: float | None,
+        **given: Any,
     ) -> None:
         super().__init__(**given)
-        self.explainer, self.axiom, self.expected = explainer, axiom, expected
+        self.explainer, self.axiom = explainer, axiom
+        self.expected, self.timeout = expected, timeout
 
     def runtest(self) -> None:
         """Search for a counterexample."""
-        record = check_axiom(self.axiom, self.explainer, expected_failure=self.expected)
+        record = check_axiom(
+            self.axiom, self.explainer, expected_failure=self.expected, timeout=self.timeout
+        )
         if record.status in ("not claimed", "not applicable"):
             pytest.skip(f"{record.status}: {record.reason}")
         if record.status == "expected failure":
@@ -159,17 +181,17 @@ class _Unloadable(_Item):
     def __init__(self, error: Exception, **given: Any) -> None:
         super().__init__(**given)
         self.error = error
-        self.told = "".join(traceback.format_exception(error, limit=-3))
+        self.traceback = "".join(traceback.format_exception(error, limit=-3))
 
     def runtest(self) -> None:
         reference = self.parent.name if self.parent else ""
         record = Record(reference, "load", "crashed", one_line(self.error))
-        self.user_properties.append((_PROPERTY, record.as_dict()))
+        self.user_properties.append((_PROPERTY, record.to_dict()))
         raise self.error
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Where the factory raised, without our own stack and pytest's."""
-        return self.told
+        return self.traceback
 
 
 def _expected_failures(file: str | None) -> dict[tuple[str, str], str]:

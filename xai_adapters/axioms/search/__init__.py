@@ -1,1 +1,1 @@
-"""How a counterexample to an axiom is searched for."""
+"""The search for counterexamples, in this process or, with a time limit, in another."""

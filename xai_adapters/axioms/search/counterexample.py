@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import textwrap
 
-from xai_adapters.axioms.axiom import Axiom, Finding
+from xai_adapters.axioms.cases.case import Case
 from xai_adapters.axioms.explainer import Explainer
-from xai_adapters.axioms.search.case import Case
+from xai_adapters.axioms.finding import Finding
 
 MAX_LINES = 10
 _MAX_WIDTH = 160
 
 
 def counterexample(
-    axiom: Axiom, explainer: Explainer, case: Case, outcome: Finding | BaseException
+    axiom: str, formula: str, explainer: Explainer, case: Case, outcome: Finding | BaseException
 ) -> str:
     """At most ten lines: the networks, the rows, what was expected and got, and the call.
 
     Args:
-        axiom: what was broken.
-        explainer: by whom.
-        case: where.
+        axiom: the name of the axiom that was broken.
+        formula: what it promises.
+        explainer: which broke it.
+        case: in which it was broken.
         outcome: the finding, or the error that was raised.
     """
     lines = [
@@ -31,10 +32,10 @@ def counterexample(
     if case.other:
         lines.append(f"other = {case.other!r}")
     lines.append(f"case = Case(network, {case.arguments('other' if case.other else None)})")
-    lines.append(f"print(measure({axiom.name!r}, tested, case))")
+    lines.append(f"print(measure({axiom!r}, tested, case))")
     if isinstance(outcome, Finding):
         lines += [
-            f"# {axiom.formula}",
+            f"# {formula}",
             f"# expected: {outcome.expected}",
             f"# got: {outcome.got}; gap {outcome.gap:.3g}, tolerance {outcome.tolerance:.3g}",
         ]
@@ -52,7 +53,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _source(axiom: Axiom, explainer: Explainer) -> list[str]:
+def _source(axiom: str, explainer: Explainer) -> list[str]:
     """Code that makes the explainer; where nobody can know it, a line that says so."""
     if explainer.source:
         return [f"tested = {explainer.source}"]
@@ -63,9 +64,9 @@ def _source(axiom: Axiom, explainer: Explainer) -> list[str]:
     return [f"tested = ...  # your explainer '{explainer.name}'"]
 
 
-def _call(axiom: Axiom, explainer: Explainer, make: str) -> str:
+def _call(axiom: str, explainer: Explainer, make: str) -> str:
     default = Explainer("", print)
-    claim = {axiom.name: explainer.claims[axiom.name]}
+    claim = {axiom: explainer.claims[axiom]}
     settings = [
         f", {name}={getattr(explainer, name)!r}"
         for name in ("baseline", "unit")

@@ -32,28 +32,28 @@ def placed(features: Sequence[Column]) -> Iterator[tuple[Column, slice]]:
 
 
 def schema_of(features: Sequence[Column]) -> FeatureSchema:
-    """The features as explainers are told of them.
+    """The features as a schema.
 
     Example:
         >>> schema_of(["up", 2])
         FeatureSchema(3 columns: 1 continuous, 1 categorical features)
     """
-    found: list[Feature] = []
+    kinds: list[Feature] = []
     for number, (feature, place) in enumerate(placed(features)):
         name, column = f"x{number}", place.start
         if isinstance(feature, int):
             columns = tuple(range(place.start, place.stop))
-            found.append(Categorical(name, tuple(range(feature)), columns))
+            kinds.append(Categorical(name, tuple(range(feature)), columns))
         elif not isinstance(feature, str):
             lower, upper = feature
-            found.append(Continuous(name, column, lower, upper))
+            kinds.append(Continuous(name, column, lower, upper))
         elif feature in ("up", "down"):
-            found.append(Continuous(name, column, direction="up" if feature == "up" else "down"))
+            kinds.append(Continuous(name, column, direction="up" if feature == "up" else "down"))
         else:
-            found.append(
+            kinds.append(
                 Continuous(name, column, mutable=feature != "fixed", integer=feature == "whole")
             )
-    return FeatureSchema(found)
+    return FeatureSchema(kinds)
 
 
 def as_table(numbers: Tensor, features: Sequence[Column]) -> Tensor:

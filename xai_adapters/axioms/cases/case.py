@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xai_adapters.axioms.search.networks import (
+from xai_adapters.axioms.cases.networks import (
     ACTIVATIONS,
     PIECEWISE_LINEAR,
     Activation,
@@ -77,7 +77,7 @@ class Case:
         rows: (n, d) numbers.
         targets: (n,) outputs to be explained.
         other: a second model, for axioms that compare two.
-        **facts: whatever else the axiom drew: which feature is a dummy, a factor, a seed.
+        **details: whatever else the axiom drew: which feature is a dummy, a factor, a seed.
 
     Example:
         >>> Case(Network([[[1, 0]]], [[0]]), [[1, 2]], [0], feature=1)
@@ -88,7 +88,7 @@ class Case:
     rows: Sequence[Sequence[float]]
     targets: Sequence[int]
     other: Network | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __init__(
         self,
@@ -96,13 +96,13 @@ class Case:
         rows: Sequence[Sequence[float]],
         targets: Sequence[int],
         other: Network | None = None,
-        **facts: Any,
+        **details: Any,
     ) -> None:
         object.__setattr__(self, "network", network)
         object.__setattr__(self, "rows", tuple(tuple(row) for row in rows))
         object.__setattr__(self, "targets", tuple(targets))
         object.__setattr__(self, "other", other)
-        object.__setattr__(self, "facts", facts)
+        object.__setattr__(self, "details", details)
 
     def __repr__(self) -> str:
         """The code that makes it."""
@@ -114,19 +114,19 @@ class Case:
         given = [code(self.rows), code(self.targets)]
         if other:
             given.append(f"other={other}")
-        given += [f"{name}={code(value)}" for name, value in self.facts.items()]
+        given += [f"{name}={code(value)}" for name, value in self.details.items()]
         return ", ".join(given)
 
     def but(
-        self, *, network: Network | None = None, other: Network | None = None, **facts: Any
+        self, *, network: Network | None = None, other: Network | None = None, **details: Any
     ) -> Case:
-        """The case with another network, a second network, or further facts."""
+        """The case with another network, a second network, or further details."""
         return Case(
             network or self.network,
             self.rows,
             self.targets,
             other or self.other,
-            **{**self.facts, **facts},
+            **{**self.details, **details},
         )
 
     @property

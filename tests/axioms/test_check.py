@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import re
-import threading
 import time
 import warnings
 from dataclasses import replace
@@ -25,6 +23,7 @@ from xai_adapters.axioms import (
     ExpectedFailure,
     Explainer,
     Network,
+    check_axiom,
     check_explainer,
     explainer,
     load_explainers,
@@ -33,8 +32,6 @@ from xai_adapters.axioms import (
     registered,
 )
 from xai_adapters.axioms.search.counterexample import MAX_LINES
-from xai_adapters.axioms.search.engine import check_axiom
-from xai_adapters.axioms.search.time_limit import TimedOutError, within
 from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownNameError
 
 LINE = Domain.linear(styles=("module",))
@@ -242,55 +239,6 @@ def test_the_decorator_makes_a_case_of_each_claim():
 )
 def test_axiom(explainer: Explainer, axiom):
     axiom.check(explainer, max_examples=10)
-
-
-def spin() -> None:
-    while True:
-        pass
-
-
-def swallow() -> None:
-    stop = time.perf_counter() + 8
-    while time.perf_counter() < stop:
-        with contextlib.suppress(BaseException):
-            time.sleep(0.01)
-
-
-@pytest.mark.parametrize("hang", [lambda: time.sleep(9), spin, swallow, threading.Event().wait])
-def test_whatever_hangs_is_ended(hang):
-    started = time.perf_counter()
-    with pytest.raises(TimedOutError, match=r"within 0\.2 s"):
-        within(0.2, hang)
-    assert time.perf_counter() - started < 5
-
-
-@pytest.mark.parametrize("is_swallowed", [False, True])
-def test_what_is_left_behind_ends_and_does_not_put_the_random_state_back(is_swallowed):
-    begun = []
-
-    def hang(model: torch.nn.Module) -> Doubled:
-        begun.append(threading.current_thread())
-        with contextlib.suppress(BaseException if is_swallowed else ()):
-            time.sleep(2.5)
-        return Doubled(model)
-
-    tested = explainer("hanging", hang, {"dummy": 0}, domain=LINE)
-    with torch.random.fork_rng(devices=[]):
-        assert check_axiom(AXIOMS["dummy"], tested, timeout=0.5).status == "timed out"
-        assert begun[0].is_alive()
-        torch.default_generator.manual_seed(7)
-        now = torch.get_rng_state(), random.getstate()
-        begun[0].join(60)
-        assert len(begun) == 1
-        assert torch.equal(torch.get_rng_state(), now[0])
-        assert random.getstate() == now[1]
-
-
-def test_a_limit_passes_results_and_errors_on():
-    assert within(None, lambda: 3) == within(5, lambda: 3) == 3
-    for seconds in (None, 5):
-        with pytest.raises(ZeroDivisionError):
-            within(seconds, lambda: 1 / 0)
 
 
 def test_a_budget_ends_a_search_but_not_before_a_few_cases():

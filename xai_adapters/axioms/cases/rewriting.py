@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from xai_adapters.axioms.search.networks import Network
+from xai_adapters.axioms.cases.networks import Network
 
 
 def _identities(network: Network) -> Network:
@@ -105,11 +105,11 @@ def rewritings(network: Network) -> dict[str, Callable[[Network], Network]]:
         >>> rewritings(hat)["a unit in two halves"](hat)
         Network([[[-1], [-1]], [[-0.5, -0.5]]], [[1, 1], [1]])
     """
-    found: dict[str, Callable[[Network], Network]] = dict(_ANY)
+    ways: dict[str, Callable[[Network], Network]] = dict(_ANY)
     if network.n_hidden:
-        found |= _HIDDEN
+        ways |= _HIDDEN
     if network.activation == "relu":
-        found |= _RELU_ONLY
+        ways |= _RELU_ONLY
     if network.activation == "relu" and network.n_hidden:
-        found |= _RELU_HIDDEN
-    return found
+        ways |= _RELU_HIDDEN
+    return ways

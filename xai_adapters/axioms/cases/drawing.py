@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from xai_adapters.axioms.search.case import Case, Domain
-from xai_adapters.axioms.search.networks import Activation, Network, Style
+from xai_adapters.axioms.cases.case import Case, Domain
+from xai_adapters.axioms.cases.networks import Activation, Network, Style
 
 Cases = Callable[[Domain], SearchStrategy[Case]]
 
@@ -24,6 +24,8 @@ BIASES = st.sampled_from((0, 1, -1, 2, -2, 3, -3, 5, -5, 8, -8))
 SEEDS = st.integers(0, 999)
 _MAX_WIDTH = 3
 _MAX_ROWS = 3
+# Of a classifier, whose rows some axioms count.
+_MAX_EXPLAINED_ROWS = 6
 
 
 def matrix(draw: DrawFn, height: int, width: int) -> list[list[float]]:
@@ -90,3 +92,35 @@ def any_case(domain: Domain) -> SearchStrategy[Case]:
 @st.composite
 def _any_case(draw: DrawFn, domain: Domain) -> Case:
     return case_of(draw, domain)
+
+
+def classifier(draw: DrawFn, domain: Domain, **given: Any) -> Network:
+    """A network of two or three classes."""
+    return network(draw, domain, n_outputs=draw(st.integers(2, 3)), **given)
+
+
+def several_rows(domain: Domain) -> SearchStrategy[Case]:
+    """A few rows of a classifier, which may be given one by one."""
+    return rows_of_classes(domain, min_rows=2, max_rows=3)
+
+
+@st.composite
+def rows_of_classes(
+    draw: DrawFn,
+    /,
+    domain: Domain,
+    min_rows: int = 1,
+    max_rows: int = _MAX_EXPLAINED_ROWS,
+    **given: Any,
+) -> Case:
+    """Rows of a classifier; their targets are not read."""
+    model = classifier(draw, domain, **given)
+    rows, _ = rows_for(draw, model, n_rows=draw(st.integers(min_rows, max_rows)))
+    return Case(model, rows, [0] * len(rows))
+
+
+@st.composite
+def classes_to_reach(draw: DrawFn, domain: Domain) -> Case:
+    """Rows of a classifier with a class to reach for each."""
+    model = classifier(draw, domain)
+    return Case(model, *rows_for(draw, model, n_rows=draw(st.integers(1, _MAX_EXPLAINED_ROWS))))

@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from xai_adapters.axioms.axiom import Axiom, Finding, worst
+from xai_adapters.axioms.answers.attributions import answered, attributing
+from xai_adapters.axioms.cases.case import Case
+from xai_adapters.axioms.cases.networks import Network
 from xai_adapters.axioms.explainer import Explainer
-from xai_adapters.axioms.search.case import Case
-from xai_adapters.axioms.search.networks import Network
-from xai_adapters.errors import NotApplicableError, XaiAdaptersError
+from xai_adapters.axioms.finding import Finding, worst_row
+from xai_adapters.errors import NotApplicableError
 
-
-class UnusableAnswerError(XaiAdaptersError, TypeError):
-    """An explainer returned something that is not a number for each feature of each row."""
+Scale = TypeVar("Scale", float, Tensor)
 
 
 class Trial:
-    """An explainer in one case of an axiom; the axiom's function asks it for what it needs.
+    """An explainer in one case of an axiom, with what the axiom's function may need of them.
 
-    Attributes:
-        axiom: the axiom that is measured.
+    Args:
         explainer: the explainer under test.
         case: what it is measured on.
+        atol: the gap that is allowed, whatever the scale.
+        rtol: the gap that is allowed besides, relative to the scale.
+
+    Attributes:
         rows: (n, d) float64, the case's rows.
-        targets: (n,) int64, the output that is explained of each.
+        targets: (n,) int64, the output of each that is explained.
     """
 
-    def __init__(self, axiom: Axiom, explainer: Explainer, case: Case) -> None:
-        self.axiom, self.explainer, self.case = axiom, explainer, case
+    def __init__(self, explainer: Explainer, case: Case, atol: float, rtol: float) -> None:
+        self.explainer, self.case = explainer, case
+        self._atol, self._rtol = atol, rtol
         self.rows = torch.tensor(case.rows, dtype=torch.float64)
         self.targets = torch.tensor(case.targets, dtype=torch.int64)
 
     @property
-    def facts(self) -> Any:
-        """What the axiom drew beside networks and rows."""
-        return self.case.facts
+    def details(self) -> Mapping[str, Any]:
+        """What the axiom drew besides networks and rows."""
+        return self.case.details
 
-    @property
-    def claim(self) -> float:
-        """The error the explainer states of itself; 0 if it makes no claim."""
-        claim = self.explainer.claims.get(self.axiom.name, 0.0)
-        return 0.0 if isinstance(claim, str) else claim
+    def tolerance(self, scale: Scale) -> Scale:
+        """The gap that is allowed at a scale: of one row, or of each (n,)."""
+        return self._atol + self._rtol * scale
 
     @cached_property
     def background(self) -> Tensor:
@@ -85,8 +86,8 @@ class Trial:
         """The target's output (n,) of each row."""
         targets = self.targets if targets is None else targets
         with torch.no_grad():
-            found: Tensor = model(rows)
-        return found.gather(1, targets[:, None])[:, 0]
+            outputs: Tensor = model(rows)
+        return outputs.gather(1, targets[:, None])[:, 0]
 
     def baseline_rows(self, background: Tensor | None = None) -> Tensor:
         """The rows (m, d) that the explainer takes for absent: one, or the background.
@@ -119,50 +120,4 @@ class Trial:
         if scale is None:
             scale = expected.abs().reshape(len(expected), -1).amax(dim=1)
         gaps = (expected - got).abs().reshape(len(expected), -1).amax(dim=1)
-        return worst(gaps, self.tolerances(scale), expected, got)
-
-    def tolerances(self, scale: Tensor) -> Tensor:
-        """What is allowed (n,) at a scale (n,)."""
-        return self.axiom.atol + (self.axiom.rtol + self.claim) * scale
-
-
-def attributing(made: Any) -> Callable[..., Any]:
-    """However an explainer is called, as a function of (inputs, target).
-
-    Raises:
-        UnusableAnswerError: for something that cannot be called for attributions.
-    """
-    for method in ("attribute", "explain"):
-        if hasattr(made, method):
-            made = getattr(made, method)
-            break
-    if not callable(made):
-        raise UnusableAnswerError(
-            f"make returned a {type(made).__name__}; an object with attribute(inputs, target=...) "
-            "or explain(rows, target), or a callable of (inputs, target=...) was expected"
-        )
-    call: Callable[..., Any] = made
-    return lambda inputs, target: call(inputs, target=target)
-
-
-def answered(answer: Any, rows: Tensor) -> Tensor:
-    """An explainer's answer as float64 (n, d).
-
-    Raises:
-        UnusableAnswerError: if it is not one number for each feature of each row.
-    """
-    if isinstance(answer, tuple) and len(answer) == 1:
-        (answer,) = answer
-    try:
-        found = torch.as_tensor(answer)
-    except (TypeError, ValueError, RuntimeError):
-        raise UnusableAnswerError(
-            f"the explainer returned a {type(answer).__name__}; a tensor shaped like the rows was "
-            "expected"
-        ) from None
-    if found.shape != rows.shape:
-        raise UnusableAnswerError(
-            f"the explainer returned shape {tuple(found.shape)} for rows of shape "
-            f"{tuple(rows.shape)}; one number for each feature of each row was expected"
-        )
-    return found.detach().to(torch.float64)
+        return worst_row(gaps, self.tolerance(scale), expected, got)
