@@ -120,7 +120,7 @@ SLOPES = Network([[[1, -2, 3], [-1, 1, 2]]], [[-3, -3]])
     ],
 )
 def test_what_our_box_does_not_claim_it_does_not_keep(name: str, case: Case):
-    assert not measure(name, replace(INVARIANT_BOX, claims={name: 0}), case).kept
+    assert not measure(name, replace(INVARIANT_BOX, claims={name: 0}), case).is_kept
 
 
 # A wedge: class 0 above |x1|, class 1 below; at (0, 1) with half widths (w, w) the lost corners
@@ -147,10 +147,10 @@ def test_the_lost_share_of_a_box_is_what_geometry_says(width: float):
 @pytest.mark.parametrize(("claim", "kept"), [(0.2, False), (0.26, True)])
 def test_a_claimed_share_may_be_lost(claim: float, kept: bool):
     tested = replace(square(1.0), claims={"sampled_invariance": claim})
-    assert measure("sampled_invariance", tested, AT_ONE).kept == kept
+    assert measure("sampled_invariance", tested, AT_ONE).is_kept == kept
     answer = SimpleNamespace(width=torch.ones(1, 2, dtype=torch.float64), violating_mass=claim)
     tested = explainer("stated", lambda model: lambda rows, target: answer, {})
-    assert measure("sampled_invariance", tested, AT_ONE).kept == kept
+    assert measure("sampled_invariance", tested, AT_ONE).is_kept == kept
 
 
 @given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([0.1, 1e-3, 1e-9]))
@@ -171,24 +171,24 @@ def test_a_tie_is_no_violation():
     """Where the hidden unit is silent both classes have 0, and the constraint f_o >= f_j holds."""
     silent = Network([[[1]], [[1], [2]]], [[0], [0, 0]])
     for name in ("sampled_invariance", "attack_inside"):
-        assert measure(name, square(2.0), Case(silent, [[1]], [0])).kept
+        assert measure(name, square(2.0), Case(silent, [[1]], [0])).is_kept
 
 
 def test_the_attack_finds_a_thin_violation_that_draws_miss():
     """In four features a corner of a hundredth of the width has a 10^-8 of the box."""
     network = Network([[[1, 1, 1, 1], [-1, -1, -1, -1]]], [[0, 0]])
     case = Case(network, [[1, 1, 1, 1]], [0])
-    assert measure("sampled_invariance", square(1.01), case).kept
-    assert not measure("attack_inside", square(1.01), case).kept
-    assert measure("attack_inside", square(0.999), case).kept
+    assert measure("sampled_invariance", square(1.01), case).is_kept
+    assert not measure("attack_inside", square(1.01), case).is_kept
+    assert measure("attack_inside", square(0.999), case).is_kept
 
 
 def test_corners_are_looked_at_where_there_is_no_gradient():
     """Class 1 where x1 + .. + x4 > 3.95 alone; below 3.9 nothing changes."""
     corner = Network([[[1, 1, 1, 1]], [[0], [20]]], [[-3.9], [1, 0]])
     case = Case(corner, [[0, 0, 0, 0]], [0])
-    assert measure("attack_inside", square(0.98), case).kept
-    assert not measure("attack_inside", square(1.0), case).kept
+    assert measure("attack_inside", square(0.98), case).is_kept
+    assert not measure("attack_inside", square(1.0), case).is_kept
 
 
 def test_gradients_find_what_is_neither_in_a_corner_nor_drawn():
@@ -198,8 +198,8 @@ def test_gradients_find_what_is_neither_in_a_corner_nor_drawn():
         [[-0.4, 0.4, -0.3, 0.3], [0.01, 0]],
     )
     case = Case(hole, [[0, 0]], [0])
-    assert measure("attack_inside", square(0.3), case).kept
-    assert not measure("attack_inside", square(0.9), case).kept
+    assert measure("attack_inside", square(0.3), case).is_kept
+    assert not measure("attack_inside", square(0.9), case).is_kept
     assert measure("sampled_invariance", square(0.9), case).gap < 1e-3
 
 

@@ -144,7 +144,7 @@ def test_a_row_on_a_boundary_has_no_class():
     network = Network([[[1], [-1]]], [[0, 0]])
     with pytest.raises(NotApplicableError, match="boundary"):
         measure("validity", NEAREST_ON_PLANES, Case(network, [[0]], [0]))
-    assert measure("validity", NEAREST_ON_PLANES, Case(network, [[0], [1]], [0, 0])).kept
+    assert measure("validity", NEAREST_ON_PLANES, Case(network, [[0], [1]], [0, 0])).is_kept
 
 
 @pytest.mark.parametrize("name", ["constraints", "one_hot"])
@@ -154,13 +154,13 @@ def test_an_explainer_of_a_model_alone_is_not_asked_about_features(name: str):
     assert (record.status, "model alone" in record.reason) == ("not applicable", True)
 
 
-@pytest.mark.parametrize(("claim", "kept"), [(1 / 8, True), (1 / 16, False)])
-def test_a_stated_precision_is_what_a_step_may_be_too_long(claim: float, kept: bool):
+@pytest.mark.parametrize(("claim", "is_kept"), [(1 / 8, True), (1 / 16, False)])
+def test_a_stated_precision_is_what_a_step_may_be_too_long(claim: float, is_kept: bool):
     longer = on_planes(lambda step, *_: step / (1 - 0.1))
     tested = replace(NEAREST_ON_PLANES, make=longer, claims={"shortest_step": claim})
     case = Case(Network([[[1, 1], [-1, 0]]], [[0, 0]]), [[1, 2]], [0])
     finding = measure("shortest_step", tested, case)
-    assert finding.kept == kept
+    assert finding.is_kept == is_kept
     assert finding.gap == pytest.approx(0.1, abs=1 / 64)
 
 
@@ -180,9 +180,9 @@ def test_distance_is_in_the_units_of_who_knows_the_background():
     aware = Explainer("aware", to_the_plane, takes="subject")
     plain = Explainer("plain", lambda subject: on_planes()(subject.model), takes="subject")
     for name in ("linear_length", "linear_direction"):
-        assert measure(name, aware, case).kept
-        assert not measure(name, plain, case).kept
-        assert measure(name, NEAREST_ON_PLANES, case).kept
+        assert measure(name, aware, case).is_kept
+        assert not measure(name, plain, case).is_kept
+        assert measure(name, NEAREST_ON_PLANES, case).is_kept
 
 
 @given(st.data())

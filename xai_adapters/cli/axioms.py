@@ -32,8 +32,10 @@ def command(
     budget: Annotated[
         float, typer.Option(help="Seconds after which a check tries no further case.")
     ] = 1.0,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a check is ended.")] = 60,
-    processes: Annotated[int, typer.Option(help="Explainers checked at the same time.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a check is ended; 0 for no limit.")
+    ] = 60,
+    processes: Annotated[int, typer.Option(help="Checks run at the same time.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the cases.")] = 0,
     out: Annotated[
         Path | None,
@@ -58,7 +60,7 @@ def command(
             names,
             max_examples=max_examples,
             budget=budget,
-            timeout=timeout,
+            timeout=timeout or None,
             seed=seed,
             n_processes=processes,
             on_record=lambda record: bar.update(),
