@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +19,7 @@ from xai_adapters.utils.options import (
     check_whole_number,
     named_options,
 )
+from xai_adapters.utils.references import is_reference, resolve
 
 
 @named_options()
@@ -111,12 +111,13 @@ def load_explainers(reference: str) -> list[Explainer]:
             a registered explainer.
 
     Raises:
-        InvalidInputError: for something else, and for two explainers of one name.
+        InvalidInputError: for a module that cannot be imported, for something else, and for two
+            explainers of one name.
+        UnknownNameError: for a name that is neither registered nor an attribute of the module.
     """
-    module, colon, attribute = reference.partition(":")
-    if not colon:
+    if not is_reference(reference):
         return [registered(reference)]
-    given = getattr(importlib.import_module(module), attribute)
+    given = resolve(reference)
     if not isinstance(given, (Explainer, Iterable)):
         given = given()
     every = list(given) if isinstance(given, Iterable) else [given]
