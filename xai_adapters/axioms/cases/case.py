@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
+
+from typing_extensions import Unpack
 
 from xai_adapters.axioms.cases.networks import (
     ACTIVATIONS,
     PIECEWISE_LINEAR,
+    STYLES,
     Activation,
     Network,
     Style,
     code,
 )
+from xai_adapters.errors import InvalidInputError
+from xai_adapters.utils.options import check_choice, check_flag, check_whole_number
+
+
+class DomainOptions(TypedDict, total=False):
+    """The fields of `Domain`, as options of a call."""
+
+    activations: tuple[Activation, ...]
+    max_hidden_layers: int
+    styles: tuple[Style, ...]
+    probabilities: bool
+    min_features: int
+    max_features: int
 
 
 @dataclass(frozen=True)
@@ -41,15 +57,30 @@ class Domain:
     min_features: int = 1
     max_features: int = 4
 
-    @classmethod
-    def piecewise_linear(cls, **other: Any) -> Domain:
-        """Networks of ReLUs."""
-        return cls(activations=PIECEWISE_LINEAR, **other)
+    def __post_init__(self) -> None:
+        """Refuse what no network can be drawn from."""
+        for name, known in (("activations", ACTIVATIONS), ("styles", STYLES)):
+            chosen = getattr(self, name)
+            if not chosen or isinstance(chosen, str):
+                raise InvalidInputError(f"{name} must be a tuple of {known}, is {chosen!r}")
+            for each in chosen:
+                check_choice(f"each of {name}", each, known)
+        check_whole_number("max_hidden_layers", self.max_hidden_layers, at_least=0)
+        check_flag("probabilities", self.probabilities)
+        check_whole_number("min_features", self.min_features, at_least=1)
+        check_whole_number("max_features", self.max_features, at_least=self.min_features)
 
     @classmethod
-    def linear(cls, **other: Any) -> Domain:
-        """Networks without a hidden layer."""
-        return cls(max_hidden_layers=0, **other)
+    def piecewise_linear(cls, **options: Unpack[DomainOptions]) -> Domain:
+        """Networks of ReLUs; the options are the other fields."""
+        options.setdefault("activations", PIECEWISE_LINEAR)
+        return cls(**options)
+
+    @classmethod
+    def linear(cls, **options: Unpack[DomainOptions]) -> Domain:
+        """Networks without a hidden layer; the options are the other fields."""
+        options.setdefault("max_hidden_layers", 0)
+        return cls(**options)
 
     @property
     def min_outputs(self) -> int:

@@ -11,12 +11,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from xai_adapters.errors import InvalidInputError
+from xai_adapters.utils.options import check_choice
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "softplus"]
 Style = Literal["module", "functional", "identities"]
 Layer = Sequence[Sequence[float]]
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+STYLES: tuple[Style, ...] = get_args(Style)
 PIECEWISE_LINEAR: tuple[Activation, ...] = ("relu",)
 
 _MODULES: dict[str, type[nn.Module]] = {
@@ -82,12 +84,8 @@ class Network:
                 f"the layers of {self!r} do not fit together: each wants a matrix (units out, "
                 "units in) and a bias for each unit out"
             )
-        for name, value, known in (
-            ("activation", self.activation, ACTIVATIONS),
-            ("style", self.style, get_args(Style)),
-        ):
-            if value not in known:
-                raise InvalidInputError(f"{name} must be one of {', '.join(known)}; it is {value}")
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("style", self.style, STYLES)
 
     def __repr__(self) -> str:
         """The code that makes it."""
