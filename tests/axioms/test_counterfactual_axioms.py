@@ -294,14 +294,14 @@ def test_every_host_is_called_in_its_own_way(form: Any):
         change(ROWS, ORIGIN, 1 - ORIGIN)
         assert torch.equal(recorder.asked["target"], 1 - ORIGIN)
     else:
-        with pytest.raises(NotApplicableError, match="which class"):
+        with pytest.raises(NotApplicableError, match="takes no target class"):
             change(ROWS, ORIGIN, 1 - ORIGIN)
 
 
 def test_who_has_to_be_told_a_target_is_not_asked_without():
     change = changing(lambda rows, target: rows + target[:, None])
     assert change(ROWS, ORIGIN, ORIGIN).rows[1, 0] == 4
-    with pytest.raises(NotApplicableError, match="has to be told"):
+    with pytest.raises(NotApplicableError, match="needs a target class"):
         change(ROWS, ORIGIN)
 
 

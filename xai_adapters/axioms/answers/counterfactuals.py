@@ -85,13 +85,13 @@ def changing(made: Any) -> Change:
         named: dict[str, Any] = {}
         if target is not None:
             if takes_target is None:
-                raise NotApplicableError("it takes no class to reach")
+                raise NotApplicableError("it takes no target class")
             named[takes_target] = target.clone()
         if "original_class" in parameters:
             named["original_class"] = original_class.clone()
         elif second and second[0] in _TARGETS:
             if target is None:
-                raise NotApplicableError("it needs a class to reach")
+                raise NotApplicableError("it needs a target class")
         elif second:
             given.append(original_class.clone())
         return _read(call(*given, **named), rows)
