@@ -49,7 +49,12 @@ class BackgroundExplainer(shap.Explainer):
     ) -> None:
         check_output_type(output_type)
         check_number("threshold", threshold, optional=True)
-        self._options = {"output_type": output_type, "threshold": threshold, **options}
+        self._options = {
+            "feature_names": feature_names,
+            "output_type": output_type,
+            "threshold": threshold,
+            **options,
+        }
         background, names = _rows_of(background)
         # No masker, as no feature is ever left out.
         super().__init__(
@@ -75,7 +80,7 @@ class BackgroundExplainer(shap.Explainer):
 
     def __repr__(self) -> str:
         """The options that differ from their defaults."""
-        return shown(self, {"feature_names": self.feature_names, **self._options})
+        return shown(self, self._options)
 
     def _fit(self, rows: Tensor, probabilities: Tensor, black_box: ArrayBlackBox) -> None:
         """Fit to background rows (n, d) and the model's class probabilities (n, K) of them."""
