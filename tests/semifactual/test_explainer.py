@@ -300,6 +300,8 @@ def test_a_constant_black_box_fills_its_box_and_has_no_counterfactual():
         {"confidence": 1.0},
         {"scale": "row"},
         {"n_steps": 0},
+        {"max_width": "wide"},
+        {"n_rounds": 2.5},
         {"draws": "faded"},
     ],
     ids=str,

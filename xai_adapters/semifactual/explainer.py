@@ -107,7 +107,7 @@ class SemifactualBox:
                 "faded draws are not for SemifactualBox: columns have no range in common"
             )
         self.schema = schema
-        self.max_width = torch.as_tensor(max_width, dtype=torch.float64)
+        self.max_width = _as_widths(max_width)
         self.n_bound_draws = n_bound_draws
         self.n_rounds = n_rounds
         self.confidence = confidence
@@ -130,6 +130,7 @@ class SemifactualBox:
         values = {"schema": self.schema, "max_width": self.max_width.tolist(), **self._options()}
         return shown(self, values)
 
+    @named_options()
     def fit(self, X: Tensor, black_box: ArrayBlackBox) -> SemifactualBox:
         """Learn the features' units, and a surrogate if the black box has no gradient.
 
@@ -156,7 +157,7 @@ class SemifactualBox:
                 surrogate.fit(X, black_box)
             except ConstantPredictorError as error:
                 warnings.warn(
-                    f"{error}; until then no counterfactual is found", FitWarning, stacklevel=2
+                    f"{error}; until then no counterfactual is found", FitWarning, stacklevel=3
                 )
                 surrogate, is_constant = None, True
         numbers = schema.encode(X)[:, : len(schema.continuous)]
@@ -164,6 +165,7 @@ class SemifactualBox:
         self._surrogate, self._is_constant = surrogate, is_constant
         return self
 
+    @named_options()
     def solve(self, X: Tensor, black_box: ArrayBlackBox) -> Box:
         """Find the widths of each row's box for the model or the surrogate.
 
@@ -182,6 +184,7 @@ class SemifactualBox:
         with left_as_found(black_box.predictor, X.device):
             return boxes.solve(self._solver())
 
+    @named_options()
     def explain(
         self,
         X: Tensor,
@@ -338,3 +341,12 @@ class SemifactualBox:
                 "fit(X) first"
             )
         return self._surrogate.class_probabilities
+
+
+def _as_widths(max_width: float | Sequence[float] | Tensor) -> Tensor:
+    try:
+        return torch.as_tensor(max_width, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(
+            f"max_width must be a number or one for each continuous feature, is {max_width!r:.60}"
+        ) from error
