@@ -128,7 +128,7 @@ class Layout:
 
 
 class Forward:
-    """A `forward_func` that is asked about flattened rows, each with its additional arguments."""
+    """A `forward_func` queried with flattened rows, each with its additional arguments."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Forward:
 
     @property
     def has_row_arguments(self) -> bool:
-        """Whether an argument has one entry per row, so that no other row can be asked about."""
+        """Whether an argument has one entry per row, so that no other row can be queried."""
         return any(self._goes_with_rows(argument) for argument in self._arguments)
 
     def outputs(self, batch_size: int | None = None) -> Tensor:

@@ -128,7 +128,7 @@ def box_guarantees(
         places = torch.arange(len(rows), device=x.device).split(batch_size)
         at_once = max(1, batch_size // len(rows))
         for done in range(0, n_draws, at_once):
-            # One by one, so that they do not depend on how many are asked about at once.
+            # One by one, so that they do not depend on the batch size.
             draws = [
                 torch.empty_like(x[0]).uniform_(generator=generator)
                 for _ in range(min(at_once, n_draws - done))

@@ -13,7 +13,7 @@ from xai_adapters.semifactual.table_boxes import TableBoxes
 
 # Points in one call of the model.
 _BLOCK = 8192
-# Each question moves one feature more, or if there are many, an eighth more.
+# Each query moves one feature more, or if there are many, an eighth more.
 _MORE = 1.125
 
 
@@ -27,7 +27,7 @@ def nearest_counterfactuals(
     """The nearest point (n, e) found outside of each box; the row itself where none was found.
 
     Args:
-        boxes: the rows and the functions that are asked about points around them.
+        boxes: the rows, and functions of points around them.
         width: (n, c) of the boxes, in units: the narrowest feature moves first.
         reach: (c,) how far features move at first, in units.
         original_class: (n,) the class of each row.
@@ -108,7 +108,7 @@ def leave_box(
     Features move to their destinations in the given order. If the decision has not flipped when
     all have moved, numbers move on beyond their destinations. Once it has flipped, features return
     in reverse order to their old values where the decision stays flipped, and what remains of the
-    change is shortened by halving. All rows are asked about together, and no row depends on
+    change is shortened by halving. All rows are queried together, and no row depends on
     another. A row that is reported as flipped lies exactly at a point that was asked.
 
     Args:

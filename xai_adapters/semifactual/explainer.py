@@ -59,7 +59,7 @@ class SemifactualBox:
             free. Categories do not change in the box, and change last in the counterfactual.
         max_width: the bound C on widths, one number or one for each continuous feature. The unit
             is the standard deviation of the rows of `fit`, or without a fit the feature's own.
-        n_bound_draws: draws from a box, in each round, about which the black box is asked.
+        n_bound_draws: draws from a box, in each round, with which the black box is queried.
         n_rounds: rounds at most; the box is shrunk to the nearest 2^(1 - n_rounds).
         confidence: of the bound on the share of the box that violates unseen.
         scale: "column" divides each column's widths by its own standard deviation; "shared" all by
@@ -136,7 +136,7 @@ class SemifactualBox:
 
         Args:
             X: (n, d) rows like those to be explained.
-            black_box: asked about each row and about perturbed ones if a surrogate is fitted.
+            black_box: queried with each row, and with perturbed rows if a surrogate is fitted.
 
         Returns:
             The box itself.
@@ -197,9 +197,9 @@ class SemifactualBox:
 
         Args:
             X: (n, d) rows.
-            black_box: asked about draws from the box and about counterfactuals; a module with a
-                gradient also by `InvariantBox`.
-            original_class: (n,) the class of each row, if known; by default the black box is asked.
+            black_box: queried with draws from the box and with counterfactuals; a module with
+                a gradient also by `InvariantBox`.
+            original_class: (n,) the class of each row, if known; by default the black box is queried.
             target: (n,) the class to reach outside; by default any other.
 
         Returns:

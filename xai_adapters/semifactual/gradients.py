@@ -34,7 +34,7 @@ def differentiable_probabilities(
     """A function of encoded points (m, e) to class probabilities (m, K) that has a gradient.
 
     Args:
-        black_box: a module with a gradient; rows that it is asked about are counted.
+        black_box: a module with a gradient; its queries are counted.
         schema: decodes the points.
         rows: (n, d), which show whether outputs are probabilities unless that is known.
     """

@@ -26,7 +26,7 @@ class TableBoxes:
     """Encoded rows, and two functions of points around them.
 
     Args:
-        schema: of the rows; it settles every point that the black box is asked about.
+        schema: of the rows; it settles every point with which the black box is queried.
         encoded: (n, e) the rows, encoded.
         unit: (c,) the unit of each continuous feature's width.
         probabilities: a differentiable function of encoded points (m, e) to class probabilities
