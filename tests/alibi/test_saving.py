@@ -250,7 +250,7 @@ def format_1_file(fitted, tmp_path) -> Path:
     path = tmp_path / "explainer"
     fitted.save(path)
     as_format_1(path)
-    assert b'"check"' in path.read_bytes() or type(fitted).__name__.startswith("InvariantBox")
+    assert (b"put_back" in path.read_bytes()) == ("sparsify" in fitted.meta["params"])
     assert b"output_type" not in path.read_bytes()
     return path
 
@@ -258,7 +258,7 @@ def format_1_file(fitted, tmp_path) -> Path:
 def test_files_of_format_1_give_the_same_answers(fitted, format_1_file):
     loaded = type(fitted).load(format_1_file, three_classes)
     assert alike(loaded.explain(ROWS), fitted.explain(ROWS))
-    assert repr(loaded) == repr(fitted)
+    assert loaded.meta == fitted.meta
 
 
 @pytest.mark.parametrize("name", BOTH)

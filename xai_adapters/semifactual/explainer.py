@@ -199,7 +199,7 @@ class SemifactualBox:
             X: (n, d) rows.
             black_box: queried with draws from the box and with counterfactuals; a module with
                 a gradient also by `InvariantBox`.
-            original_class: (n,) the class of each row, if known; by default the black box is queried.
+            original_class: (n,) the class of each row; by default the black box is queried.
             target: (n,) the class to reach outside; by default any other.
 
         Returns:
