@@ -273,11 +273,15 @@ def measure(experiment: Experiment, seed: int, n_lime: int) -> dict[str, float]:
         "L2 as fitted": mean(found.perturbation.norm(dim=1)),
         "L2 with a line search": mean(checked.perturbation.norm(dim=1)),
         "cosine between two seeds": mean(cosine_similarity(found.perturbation, other.perturbation)),
-        "questions in fit": explainer.n_queries - len(training),
-        "questions a row, check": checked.queries / len(rows),
-        "questions a row, put back": back.queries / len(rows),
+        "queries in fit": explainer.n_queries - len(training),
+        "queries a row, line search": checked.queries / len(rows),
+        "queries a row, sparsified": back.queries / len(rows),
     }
-    for name, result in (("as fitted", found), ("with a line search", checked), ("put back", back)):
+    for name, result in (
+        ("as fitted", found),
+        ("with a line search", checked),
+        ("sparsified", back),
+    ):
         figures |= {f"{what} {name}": value for what, value in changes(result, schema).items()}
     if experiment.plane:
         figures |= in_the_plane(

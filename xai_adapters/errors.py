@@ -33,7 +33,7 @@ class XaiAdaptersError(Exception):
 
 
 class InvalidInputError(XaiAdaptersError, ValueError):
-    """Rows, targets or settings that cannot be used."""
+    """Rows, targets or options that cannot be used."""
 
 
 class PredictorError(XaiAdaptersError, ValueError):
@@ -45,7 +45,7 @@ class ConstantPredictorError(PredictorError):
 
 
 class NotFittedError(XaiAdaptersError, RuntimeError):
-    """An explainer was asked to explain before it was fitted."""
+    """An explainer was used before it was fitted."""
 
 
 class NotApplicableError(XaiAdaptersError, TypeError):
@@ -57,7 +57,7 @@ class MissingDependencyError(XaiAdaptersError, ImportError):
 
 
 class SavedExplainerError(XaiAdaptersError, ValueError):
-    """A file that is not a saved explainer, or not one that can be read here."""
+    """A file that is no saved explainer, or none that this version can read."""
 
 
 class ResultsFolderError(XaiAdaptersError, OSError):
@@ -69,7 +69,7 @@ class FitWarning(UserWarning):
 
 
 class BoxWarning(UserWarning):
-    """A box is not what it should be; the message says of which rows and why."""
+    """A box is not as good as it should be; the message names the rows and the reason."""
 
 
 class UnknownNameError(XaiAdaptersError, ValueError):

@@ -41,7 +41,7 @@ NAMES = [name for name, each in AXIOMS.items() if each.kind == "counterfactual"]
 
 
 class FIMAP:
-    """FIMAP with the check and needless changes put back, fitted quickly."""
+    """FIMAP with line search and sparsifying, fitted quickly."""
 
     def __init__(self, subject: Any) -> None:
         self.black_box = BlackBox(subject.model, output_type="logits")

@@ -88,8 +88,8 @@ class EncodedFeatures:
     def intervals(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Say where each row's continuous features may go, as integers or not.
 
-        A row's own value is always inside. One that lies outside the bounds may go back towards
-        them, as far as direction and reach let it.
+        A row's own value is always inside. A value outside the bounds may go back in their
+        direction, as far as direction and reach allow.
 
         Args:
             encoded: encoded rows (n, e).

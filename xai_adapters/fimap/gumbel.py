@@ -32,12 +32,12 @@ class PartialGumbel:
     def __init__(self, n_continuous: int, group_sizes: Sequence[int]) -> None:
         self.n_continuous = n_continuous
         self.group_sizes = tuple(group_sizes)
-        # Of a number and of an own category in what is proposed.
+        # Weights of numbers and of own categories in a proposal.
         n_categories = sum(self.group_sizes)
         self._weight = torch.tensor([1.0] * n_continuous + [OWN_CATEGORY] * n_categories)
 
     def proposal(self, rows: Tensor, outputs: Tensor) -> Tensor:
-        """What the outputs propose: moved numbers (n, c), and a score for each category.
+        """The outputs applied to rows: moved numbers (n, c), and a score for each category.
 
         Args:
             rows: (n, e) encoded rows.
@@ -90,7 +90,7 @@ class PartialGumbel:
         return torch.cat((numbers, *samples), dim=1)
 
     def changed(self, rows: Tensor, others: Tensor) -> Tensor:
-        """How much of each group differs (equation 5): (n, number of groups), 1 for a whole one."""
+        """How much each group differs (equation 5): (n, groups), 1 for another category."""
         differing = (rows - others)[:, self.n_continuous :].abs() / 2
         sums = [group.sum(dim=1) for group in differing.split(self.group_sizes, dim=1)]
         return torch.stack(sums, dim=1) if sums else differing[:, :0]

@@ -1,4 +1,4 @@
-"""Ask a model without leaving a trace on it."""
+"""Query a model without leaving a trace on it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from xai_adapters.model.random_state import kept_random_state
 def left_as_found(model: Callable[..., Any], device: torch.device | None = None) -> Iterator[None]:
     """Put a model in eval mode and give it, and the global random state, back as they were.
 
-    In train mode asking a model would move its batch-norm buffers and make its answers depend on
-    the batch. Modules hidden in a closure cannot be found; a module, a bound method of one, or
-    a partial of these, can.
+    In train mode a query would move batch-norm buffers, and answers would depend on the batch.
+    Modules hidden in a closure cannot be found; a module, a bound method of one, or a partial of
+    these, can.
 
     Args:
         model: a module, a bound method of one, a partial of these, or any other callable.

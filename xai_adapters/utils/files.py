@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, and put it in the place of `path` at once.
+    """Let `write` make a file beside `path`, then replace `path` by it in one step.
 
-    Whatever `write` raises leaves `path` as it was, and nothing beside it. What is in the place of
-    `path` has reached the disk, so that not even a power cut leaves half a file there.
+    If `write` raises, `path` stays as it was, and no other file is left. The new file is on the
+    disk before it replaces the old one, so that not even a power cut leaves half a file.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

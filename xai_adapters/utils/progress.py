@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for whoever asks for them."""
+"""Progress bars on standard error, where they are switched on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def progress(steps: Iterable[T], description: str, shown: bool) -> Iterable[T]:
     """Pass `steps` on, with a tqdm bar on standard error if `shown`.
 
     Raises:
-        MissingDependencyError: if a bar is wanted and tqdm is not installed.
+        MissingDependencyError: if a bar is to be shown and tqdm is not installed.
 
     Example:
         >>> list(progress(range(3), "counting", shown=False))
