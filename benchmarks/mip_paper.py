@@ -58,7 +58,7 @@ def as_published(subject: Subject) -> FunctionExplainer:
     """The box with the settings of the authors' code, and no range."""
     network = subject.network()
     solver = InvariantBox(
-        draws="uniform", optimizer="adam", step_size=1e-2, schedule="constant", n_steps=500,
+        sampling="uniform", optimizer="adam", step_size=1e-2, schedule="constant", n_steps=500,
         n_draws=32, tolerance=0, n_check_draws=8, seed=subject.seed,
     )  # fmt: skip
     return FunctionExplainer(lambda rows, target: solver.solve(network, rows, target).scores())

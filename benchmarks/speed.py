@@ -6,11 +6,11 @@
 The first form times, in turns and in one process, a step of the search and the bare forward and
 backward pass of the same model, with the gradient with respect to its input, on as many points in
 blocks of the same size. It prints the median of the ratio, with its 95 % bootstrap interval, for
-tilted and uniform draws, most of which only go forth on a processor, and for adversarial ones,
-which all go both ways and for which no bound is set; and the ratio of the most memory that either
-holds. The second form compares what the authors' settings and the default ones reach on a task's
-images, with eight seeds. Either exits with 1 where a bound is not kept. Times are the processor's,
-which a busy machine disturbs less than the clock on the wall.
+importance and uniform sampling, where most points need only a forward pass on a processor, and for
+adversarial sampling, where all need both and no bound is set; and the ratio of the most memory that
+either holds. The second form compares what the authors' settings and the default ones reach on a
+task's images, with eight seeds. Either exits with 1 where a bound is not kept. Times are those of
+the processor, which a busy machine disturbs less than wall-clock time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from xai_adapters.benchmark.results import bootstrap_interval
 from xai_adapters.benchmark.tasks import CifarResNet, SmallConvNet, SqueezeNet, data_file
 
 AUTHORS = {
-    "draws": "uniform", "optimizer": "adam", "step_size": 1e-2, "schedule": "constant",
+    "sampling": "uniform", "optimizer": "adam", "step_size": 1e-2, "schedule": "constant",
     "n_steps": 500, "n_draws": 32, "tolerance": 0,
 }  # fmt: skip
 MEMORY_BOUND = 1.15
@@ -110,15 +110,15 @@ def prepared(case: Case) -> tuple[nn.Module, Tensor]:
         return case.make().eval(), torch.rand(case.n_rows, *case.shape)
 
 
-def solver(case: Case, steps: int, draws: str, **settings: object) -> InvariantBox:
+def solver(case: Case, steps: int, sampling: str, **settings: object) -> InvariantBox:
     """A search of so many steps that no row stops early."""
     return InvariantBox(
-        n_steps=steps, n_draws=case.n_draws, draws=draws, internal_batch_size=case.block,
+        n_steps=steps, n_draws=case.n_draws, sampling=sampling, internal_batch_size=case.block,
         bounds=(0.0, 1.0), tolerance=0, n_check_draws=1, **settings,
     )  # fmt: skip
 
 
-def ratios(case: Case, steps: int, draws: str) -> np.ndarray:
+def ratios(case: Case, steps: int, sampling: str) -> np.ndarray:
     """For each step its time over that of the bare passes that follow it."""
     model, rows = prepared(case)
     points = torch.rand(case.n_rows * case.n_draws, *case.shape)
@@ -138,7 +138,7 @@ def ratios(case: Case, steps: int, draws: str) -> np.ndarray:
         since = time.process_time()
         return 1 - done
 
-    solver(case, steps, draws, schedule=in_turns).solve(model, rows)
+    solver(case, steps, sampling, schedule=in_turns).solve(model, rows)
     # The bare pass before a step and the one after, so that drifts of the machine cancel.
     beside = (np.array(theirs[:-1]) + np.array(theirs[1:])) / 2
     return np.array(ours) / beside
@@ -153,14 +153,14 @@ def peak(run: Callable[[], object]) -> int:
     return int(np.cumsum([size for _, size in memory]).max())
 
 
-def memory_ratio(case: Case, draws: str) -> float:
+def memory_ratio(case: Case, sampling: str) -> float:
     """The most memory that steps of a search hold over what a bare pass on its points holds."""
     model, rows = prepared(case)
 
     def bare_pass() -> None:
         bare(model, torch.rand(case.n_rows * case.n_draws, *case.shape), case.block)
 
-    search = solver(case, 3, draws)
+    search = solver(case, 3, sampling)
     return peak(lambda: search.solve(model, rows)) / peak(bare_pass)
 
 
@@ -179,20 +179,20 @@ def keep_freed_memory() -> None:
 
 def cost(names: list[str], steps: int) -> bool:
     """Time and memory of a step beside the bare passes."""
-    shown = Table("model", "points", "draws", "time", "95 %", "bound", "memory")
+    shown = Table("model", "points", "sampling", "time", "95 %", "bound", "memory")
     kept = True
     for name in names:
         case = CASES[name]
-        for draws in ("tilted", "uniform", "adversarial"):
-            of_steps = ratios(case, steps, draws)
+        for sampling in ("importance", "uniform", "adversarial"):
+            of_steps = ratios(case, steps, sampling)
             # Medians of resamples: a step that was interrupted says nothing.
             picked = np.random.default_rng(0).integers(len(of_steps), size=(1000, len(of_steps)))
             low, high = np.quantile(np.median(of_steps[picked], axis=1), [0.025, 0.975])
-            ratio, memory = float(np.median(of_steps)), memory_ratio(case, draws)
-            bound = None if draws == "adversarial" else case.bound
+            ratio, memory = float(np.median(of_steps)), memory_ratio(case, sampling)
+            bound = None if sampling == "adversarial" else case.bound
             kept &= bound is None or (ratio <= bound and memory <= MEMORY_BOUND)
             shown.add_row(
-                name, f"{case.n_rows} x {case.n_draws}", draws, f"{ratio:.3f}",
+                name, f"{case.n_rows} x {case.n_draws}", sampling, f"{ratio:.3f}",
                 f"{low:.3f} to {high:.3f}", f"{bound or ''}", f"{memory:.2f}",
             )  # fmt: skip
     Console().print(shown)

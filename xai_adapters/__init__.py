@@ -4,7 +4,7 @@ The explainers themselves need torch and numpy alone and are exported here. Thei
 live in `xai_adapters.captum`, which imports Captum when it is imported itself.
 """
 
-from xai_adapters.box.explainer import Box, InvariantBox
+from xai_adapters.box import Box, InvariantBox
 from xai_adapters.features.schema import Categorical, Continuous, FeatureSchema
 from xai_adapters.fimap import Certainty, MinimalPerturbation, Perturbation
 from xai_adapters.model.black_box import BlackBox

@@ -27,7 +27,7 @@ from xai_adapters.axioms import (
 from xai_adapters.axioms.answers.attributions import UnusableAnswerError
 from xai_adapters.axioms.answers.boxes import boxing
 from xai_adapters.axioms.definitions.box import least_share
-from xai_adapters.box.explainer import InvariantBox
+from xai_adapters.box import InvariantBox
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.semifactual.explainer import SemifactualBox

@@ -24,14 +24,15 @@ CASES = {
     "asymmetric": {"shape": "asymmetric"},
     "directed": {"shape": "directed"},
     "masked": {"shape": "masked"},
-    "uniform": {"draws": "uniform"},
-    "antithetic": {"draws": "antithetic"},
-    "sobol": {"draws": "sobol"},
-    "corners": {"draws": "corners"},
-    "adversarial": {"draws": "adversarial", "hinge_on": "logits", "penalty": 0.3},
-    "worst class": {"draws": "adversarial", "over_classes": "max", "penalty": 1.0},
-    "faded": {"draws": "faded", "bounds": (-1.0, 1.5)},
-    "directed, graded": {"shape": "directed", "draws": "graded", "bounds": (-3, 3)},
+    "uniform": {"sampling": "uniform"},
+    "adversarial": {"sampling": "adversarial", "hinge_on": "logits", "penalty": 0.3},
+    "adversarial, probabilities": {"sampling": "adversarial", "penalty": 1.0},
+    "fade_to_colour": {"sampling": "fade_to_colour", "bounds": (-1.0, 1.5)},
+    "directed, masked fraction": {
+        "shape": "directed",
+        "sampling": "masked_fraction",
+        "bounds": (-3, 3),
+    },
 }
 every_case = pytest.mark.parametrize("case", CASES)
 
@@ -47,7 +48,7 @@ ROWS = st.integers(2, 4).flatmap(lambda n: matrices(n, N_FEATURES))
 
 
 def solved(case, model, rows, target=None, **more):
-    chosen = {**QUICK, "output": "logits", **CASES[case], **more}
+    chosen = {**QUICK, "output_type": "logits", **CASES[case], **more}
     baseline = chosen.pop("baseline", 0.5)
     if chosen.get("shape") not in ("directed", "masked"):
         baseline = None
@@ -145,7 +146,7 @@ def test_in_another_unit_the_box_is_the_same(case, model, rows, power):
     assert torch.equal(found.upper * unit, wanted.upper)
 
 
-@pytest.mark.parametrize("case", ["directed", "masked", "directed, graded"])
+@pytest.mark.parametrize("case", ["directed", "masked", "directed, masked fraction"])
 @settings(max_examples=4)
 @given(model=MODELS, rows=ROWS, powers=st.lists(st.integers(-3, 3), min_size=3, max_size=3))
 def test_a_directed_box_does_not_depend_on_any_features_unit(case, model, rows, powers):
@@ -159,7 +160,7 @@ def test_a_directed_box_does_not_depend_on_any_features_unit(case, model, rows, 
     assert torch.equal(scaled.lower * unit, wanted.lower)
 
 
-@pytest.mark.parametrize("case", ["symmetric", "clipped", "asymmetric", "directed", "antithetic"])
+@pytest.mark.parametrize("case", ["symmetric", "clipped", "asymmetric", "directed", "uniform"])
 def test_a_violation_rate_is_confirmed_by_fresh_draws(case):
     generator = Generator().manual_seed(5)
     first = torch.randn(N_FEATURES, 4, generator=generator, dtype=torch.float64)
@@ -209,7 +210,7 @@ def linear_program(weights, offset, row, bound):
 def test_with_adversarial_draws_a_linear_models_box_is_the_linear_programs(seed, n_classes):
     weights, offset, rows = linear_case(seed, n_classes)
     box = InvariantBox(
-        draws="adversarial",
+        sampling="adversarial",
         hinge_on="logits",
         output_type="logits",
         penalty=0.5,
@@ -278,19 +279,30 @@ def test_a_row_on_the_boundary_is_warned_of(case):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shape": "round"}, "shape must be one of symmetric, .*; it is 'round'"),
-        ({"draws": "normal"}, "draws must be one of uniform, .*; it is 'normal'"),
-        ({"hinge_on": "odds"}, "hinge_on must be one of probabilities, logits; it is 'odds'"),
-        ({"over_classes": "min"}, "over_classes must be one of sum, mean, max; it is 'min'"),
+        ({"shape": "round"}, "shape must be one of 'symmetric', .*, is 'round'"),
+        ({"sampling": "normal"}, "sampling must be one of 'uniform', .*, is 'normal'"),
+        ({"hinge_on": "odds"}, "hinge_on must be one of 'probabilities', 'logits', is 'odds'"),
         (
             {"schedule": "step"},
-            "schedule must be one of constant, sqrt, linear, cosine",
+            "schedule must be one of 'constant', 'sqrt', 'linear', 'cosine', or a callable; is 's",
         ),
-        ({"autocast": torch.float64}, "autocast must be torch.bfloat16, torch.float16 or None"),
-        ({"shape": "directed", "max_width": 2.0}, "max_width cannot be 2.0 for the shape"),
-        ({"shape": "masked", "draws": "corners"}, "a masked box has corners only"),
-        ({"draws": "faded"}, "faded draws head for .*: give bounds"),
-        ({"draws": "faded", "bounds": (0, 1), "shape": "directed"}, r"no other shape \(it is 'dir"),
+        (
+            {"shape": "directed", "max_width": 2.0},
+            "max_width must be at most 1 for the shape 'directed'.*is 2.0",
+        ),
+        (
+            {"shape": "masked", "sampling": "adversarial"},
+            "sampling='adversarial' is for the shapes symmetric, asymmetric, directed; the shape "
+            "is 'masked'",
+        ),
+        ({"shape": "masked", "sampling": "masked_fraction"}, "the shape is 'masked'"),
+        ({"sampling": "fade_to_colour"}, "needs the data's range: give bounds"),
+        (
+            {"sampling": "fade_to_colour", "bounds": (0, 1), "shape": "directed"},
+            "is for the shapes symmetric; the shape is 'directed'",
+        ),
+        ({"bounds": 1}, "bounds must be a lower and an upper value or None, is 1"),
+        ({"bounds": (0, 1, 2)}, "bounds must be a lower and an upper value or None, is"),
     ],
 )
 def test_settings_that_mean_nothing_are_named(settings, message):

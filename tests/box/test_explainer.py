@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import fields
 from typing import get_args
@@ -13,9 +14,10 @@ from torch import Generator, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xai_adapters import Box, InvariantBox
-from xai_adapters.box.draws import DrawsName
-from xai_adapters.box.hinge import ExpectedHinge
-from xai_adapters.errors import BoxWarning, InvalidInputError, PredictorError
+from xai_adapters.box.hinge import Hinge
+from xai_adapters.box.samplers import SamplingName
+from xai_adapters.box.settings import BoxSettings, InvariantBoxOptions
+from xai_adapters.errors import BoxWarning, InvalidInputError, PredictorError, UnknownOptionError
 
 N_FEATURES = 3
 OPTIMIZERS = ["adam", "rmsprop", "sgd"]
@@ -162,7 +164,7 @@ def test_boxes_are_those_of_algorithm_1_written_plainly(
         "patience": 4,
         "seed": seed,
     }
-    box = InvariantBox(**shared, draws="uniform", max_width=bound, output_type="logits").solve(
+    box = InvariantBox(**shared, sampling="uniform", max_width=bound, output_type="logits").solve(
         model, rows
     )
     for row, x in enumerate(rows):
@@ -173,7 +175,7 @@ def test_boxes_are_those_of_algorithm_1_written_plainly(
 
 def test_the_plain_comparison_meets_rows_that_stop_at_different_steps():
     box = InvariantBox(
-        n_steps=200, tolerance=0.01, patience=10, step_size=0.05, draws="uniform"
+        n_steps=200, tolerance=0.01, patience=10, step_size=0.05, sampling="uniform"
     ).solve(linear_model, LINEAR_ROWS)
     assert len(set(box.n_steps.tolist())) > 1
     assert box.converged.any()
@@ -272,9 +274,9 @@ def test_classes_that_never_win_change_nothing(nothing, model, rows, n_more):
         outputs = model(x)
         return torch.cat((outputs, outputs.new_full((len(x), n_more), nothing)), dim=1)
 
-    # Tilted draws lean towards the likeliest classes, of which there are more.
+    # Importance sampling is tilted towards the likeliest classes, of which there are more.
     solver = InvariantBox(
-        penalty=10, n_steps=10, n_draws=4, step_size=0.2, output_type="logits", draws="uniform"
+        penalty=10, n_steps=10, n_draws=4, step_size=0.2, output_type="logits", sampling="uniform"
     )
     same_boxes(solver.solve(model, rows), solver.solve(with_more, rows), tolerance=1e-9)
 
@@ -333,10 +335,10 @@ def test_a_tied_group_is_as_wide_as_its_narrowest_feature_may_be():
 
 
 ONE_OUTPUT = {
-    "logit": (lambda x: x[:, :1] - 0.3, {"output": "logits"}),
-    "logit without its dimension": (lambda x: x[:, 0] - 0.3, {"output": "logits"}),
+    "logit": (lambda x: x[:, :1] - 0.3, {"output_type": "logits"}),
+    "logit without its dimension": (lambda x: x[:, 0] - 0.3, {"output_type": "logits"}),
     "probability": (lambda x: (x[:, 0] - 0.3).sigmoid(), {}),
-    "score with a threshold": (lambda x: x[:, 0], {"output": "logits", "threshold": 0.3}),
+    "score with a threshold": (lambda x: x[:, 0], {"output_type": "logits", "threshold": 0.3}),
 }
 
 
@@ -375,19 +377,19 @@ class HostReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("draws", get_args(DrawsName))
-def test_within_a_step_the_host_does_not_wait_for_an_accelerator(draws, monkeypatch):
-    make = ExpectedHinge.__init__
+@pytest.mark.parametrize("sampling", get_args(SamplingName))
+def test_within_a_step_the_host_does_not_wait_for_an_accelerator(sampling, monkeypatch):
+    make = Hinge.__init__
 
     def as_on_an_accelerator(hinge, *args, **kwargs):
         make(hinge, *args, **kwargs)
-        hinge._may_look_first = hinge._looks_first = False
+        hinge.reads_are_free = False
 
-    monkeypatch.setattr(ExpectedHinge, "__init__", as_on_an_accelerator)
+    monkeypatch.setattr(Hinge, "__init__", as_on_an_accelerator)
     reads = []
     for n_steps in (3, 6):
         with HostReads() as seen:
-            box = InvariantBox(n_steps=n_steps, draws=draws, bounds=(-9.0, 9.0))
+            box = InvariantBox(n_steps=n_steps, sampling=sampling, bounds=(-9.0, 9.0))
             box.solve(linear_model, LINEAR_ROWS)
         reads.append(seen.n)
     assert reads[0] == reads[1] > 0
@@ -527,7 +529,7 @@ def test_a_model_that_returns_nan_is_named():
 )
 def test_nan_inside_a_box_is_a_violation_and_stays_out_of_the_widths(model):
     rows = LINEAR_ROWS[:2] - torch.tensor([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
-    with pytest.warns(BoxWarning, match=r"answers NaN inside the box of 1 of 2 rows \(0\)"):
+    with pytest.warns(BoxWarning, match=r"returns NaN inside the box of 1 of 2 rows \(0\)"):
         box = InvariantBox(n_steps=300).solve(model, rows)
     alone = InvariantBox(n_steps=300).solve(linear_model, rows[[1]])
     for field in fields(Box):
@@ -538,8 +540,8 @@ def test_nan_inside_a_box_is_a_violation_and_stays_out_of_the_widths(model):
     assert box.width[1].tolist() == pytest.approx(alone.width[0].tolist(), abs=1e-4)
 
 
-@pytest.mark.parametrize("draws", ["uniform", "adversarial"])
-def test_a_gradient_that_is_not_finite_is_warned_of_and_stays_out_of_the_widths(draws):
+@pytest.mark.parametrize("sampling", ["uniform", "adversarial"])
+def test_a_gradient_that_is_not_finite_is_warned_of_and_stays_out_of_the_widths(sampling):
     blend = torch.tensor([1.0, 0.0])
 
     def model(x):
@@ -547,7 +549,7 @@ def test_a_gradient_that_is_not_finite_is_warned_of_and_stays_out_of_the_widths(
         left = 0.3 + x[:, 1:2]
         return linear_model(x) + (left * (left > 0)).sqrt() * blend
 
-    settings = {"n_steps": 60, "draws": draws, "penalty": 2.0}
+    settings = {"n_steps": 60, "sampling": sampling, "penalty": 2.0}
     with pytest.warns(BoxWarning, match=r"gradient is not finite inside the box of . of 2 rows"):
         box = InvariantBox(**settings).solve(model, LINEAR_ROWS[[0, 3]])
     for field in fields(Box):
@@ -590,24 +592,58 @@ def test_a_bound_that_does_not_fit_is_named():
 
 
 @pytest.mark.parametrize(
-    "setting",
+    ("setting", "message"),
     [
-        {"max_width": 0.0},
-        {"max_width": math.nan},
-        {"penalty": -1.0},
-        {"step_size": 0.0},
-        {"n_steps": 0},
-        {"n_draws": 0},
-        {"tolerance": -1e-3},
-        {"patience": 0},
-        {"n_check_draws": 0},
-        {"internal_batch_size": 0},
+        ({"max_width": 0.0}, "max_width must be more than 0, is 0.0"),
+        ({"max_width": math.nan}, "max_width must be more than 0, is nan"),
+        ({"max_width": "wide"}, "max_width must be a number or a tensor, is 'wide'"),
+        ({"penalty": -1.0}, "penalty must be at least 0 or None, is -1.0"),
+        ({"penalty": "10"}, "penalty must be a number or None, is '10'"),
+        ({"step_size": 0.0}, "step_size must be more than 0, is 0.0"),
+        ({"n_steps": 0}, "n_steps must be at least 1, is 0"),
+        ({"n_steps": 2.5}, "n_steps must be a whole number, is 2.5"),
+        ({"n_draws": 0}, "n_draws must be at least 1, is 0"),
+        ({"tolerance": -1e-3}, "tolerance must be at least 0, is -0.001"),
+        ({"patience": 0}, "patience must be at least 1, is 0"),
+        ({"n_check_draws": 0}, "n_check_draws must be at least 1, is 0"),
+        ({"internal_batch_size": 0}, "internal_batch_size must be at least 1 or None, is 0"),
+        ({"seed": 0.5}, "seed must be a whole number, is 0.5"),
+        ({"threshold": "half"}, "threshold must be a number or None, is 'half'"),
+        ({"show_progress": 1}, "show_progress must be True or False, is 1"),
     ],
 )
-def test_settings_that_mean_nothing_are_named(setting):
-    ((name, value),) = setting.items()
-    with pytest.raises(InvalidInputError, match=f"{name} cannot be {value!r}"):
+def test_settings_that_mean_nothing_are_named(setting, message):
+    with pytest.raises(InvalidInputError, match=message):
         InvariantBox(**setting)
+
+
+def test_options_that_do_not_exist_are_answered_with_the_nearest():
+    with pytest.raises(UnknownOptionError, match=r"InvariantBox has no option 'draw'.*'n_draws'"):
+        InvariantBox(draw=3)
+    with pytest.raises(UnknownOptionError, match=r"InvariantBox.solve has no option 'baselines'"):
+        InvariantBox().solve(linear_model, LINEAR_ROWS, baselines=0.0)
+
+
+def test_options_and_settings_are_the_same():
+    settings = [field.name for field in fields(BoxSettings)]
+    assert sorted(InvariantBoxOptions.__annotations__) == sorted(settings)
+    assert list(inspect.signature(InvariantBox).parameters) == settings
+
+
+def test_the_repr_is_the_call():
+    assert repr(InvariantBox()) == "InvariantBox()"
+    assert repr(InvariantBox(n_steps=3, sampling="uniform")) == (
+        "InvariantBox(sampling='uniform', n_steps=3)"
+    )
+
+
+def test_a_box_that_was_returned_does_not_change():
+    rows, target = LINEAR_ROWS.clone(), torch.tensor([0, 0, 1, 0])
+    box = InvariantBox(n_steps=5, bounds=(-2, 2)).solve(linear_model, rows, target)
+    before = {field.name: getattr(box, field.name).clone() for field in fields(Box)}
+    rows.zero_(), target.fill_(1)
+    for name, value in before.items():
+        torch.testing.assert_close(getattr(box, name), value, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -615,9 +651,12 @@ def test_settings_that_mean_nothing_are_named(setting):
     [
         (
             {"optimizer": "lbfgs"},
-            "optimizer must be one of adam, rmsprop, sgd, or a callable; it is 'lbfgs'",
+            "optimizer must be one of 'adam', 'rmsprop', 'sgd', or a callable; is 'lbfgs'",
         ),
-        ({"output": "odds"}, "output must be one of auto, probabilities, logits; it is 'odds'"),
+        (
+            {"output_type": "odds"},
+            "output_type must be one of .*auto.*probabilities.*logits.* is 'odds'",
+        ),
     ],
 )
 def test_names_that_are_not_known_are_answered_with_those_that_are(setting, message):
@@ -625,12 +664,12 @@ def test_names_that_are_not_known_are_answered_with_those_that_are(setting, mess
         InvariantBox(**setting)
 
 
-@pytest.mark.parametrize("draws", ["tilted", "uniform", "antithetic", "sobol", "corners"])
-def test_a_box_that_has_left_the_class_for_good_comes_back(draws):
+@pytest.mark.parametrize("sampling", ["importance", "uniform"])
+def test_a_box_that_has_left_the_class_for_good_comes_back(sampling):
     # The class ends three steps from the row, and after the next one probabilities are flat.
     def model(x):
         return torch.stack((0 * x[:, 0] + 20, 6000 * x.square().mean(dim=1)), dim=1)
 
-    box = InvariantBox(draws=draws, output_type="logits").solve(model, torch.zeros(2, 50))
+    box = InvariantBox(sampling=sampling, output_type="logits").solve(model, torch.zeros(2, 50))
     assert (box.objective > 0).all()
     assert (box.violation_rate < 0.1).all()

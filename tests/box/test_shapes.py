@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xai_adapters.box.shapes import box_shape
+from xai_adapters.box.shapes import empty_boxes
 from xai_adapters.errors import InvalidInputError
 
 SMALL = st.integers(-4, 4).map(lambda n: n / 2)
@@ -59,7 +59,7 @@ def plain_point(name, x, baseline, bounds, width, u, feature):
 @given(data=st.data())
 def test_points_are_those_of_the_plain_formulas_and_lie_between_the_ends(name, data):
     x, baseline, bounds, width, draws = data.draw(problems(name))
-    boxes = box_shape(name, x, bounds, baseline).boxes(torch.arange(2), width)
+    boxes = empty_boxes(name, x, bounds, baseline).replace(width=width)
     points = boxes.points(draws)
     assert (boxes.lower[:, None] <= points).all()
     assert (points <= boxes.upper[:, None]).all()
@@ -82,24 +82,24 @@ def test_points_are_those_of_the_plain_formulas_and_lie_between_the_ends(name, d
 @given(data=st.data())
 def test_some_rows_with_draws_of_their_own_are_as_all_rows(name, data):
     x, baseline, bounds, width, draws = data.draw(problems(name))
-    shape = box_shape(name, x, bounds, baseline)
-    both, second = shape.boxes(torch.arange(2), width), shape.boxes(torch.tensor([1]), width[1:])
-    resized = shape.boxes(torch.arange(2), torch.ones_like(width))
-    assert (resized.lower <= resized.upper).all()  # it knows its ends
-    resized = resized.resized(width)
-    for own in (second, both[1:], both[torch.tensor([False, True])], resized[1:]):
+    empty = empty_boxes(name, x, bounds, baseline)
+    both = empty.replace(width=width)
+    second = empty.take(torch.tensor([1])).replace(width=width[1:])
+    resized = empty.replace(width=torch.ones_like(width))
+    assert (resized.lower <= resized.upper).all()  # it knows its bounds
+    resized = resized.replace(width=width)
+    some = torch.tensor([False, True])
+    for own in (second, both.take(slice(1, None)), both.take(some), resized.take(some)):
         assert torch.equal(both.points(draws)[1:], own.points(draws[None]))
         assert torch.equal(both.lower[1:], own.lower)
-        # A part of boxes that know their ends has these too.
-        assert torch.equal(both[1:].upper, own.upper)
+        assert torch.equal(both.upper[1:], own.upper)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 def test_without_width_a_box_is_its_row(name, data):
-    x, baseline, bounds, width, draws = data.draw(problems(name))
-    shape = box_shape(name, x, bounds, baseline)
-    points = shape.boxes(torch.arange(2), torch.zeros_like(width)).points(draws)
+    x, baseline, bounds, _, draws = data.draw(problems(name))
+    points = empty_boxes(name, x, bounds, baseline).points(draws)
     assert torch.equal(points, x[:, None].expand_as(points))
 
 
@@ -107,10 +107,10 @@ def test_without_width_a_box_is_its_row(name, data):
 @given(data=st.data())
 def test_no_corner_lies_farther_along_a_slope(name, data):
     x, baseline, bounds, width, _ = data.draw(problems(name))
-    boxes = box_shape(name, x, bounds, baseline).boxes(torch.arange(2), width)
+    boxes = empty_boxes(name, x, bounds, baseline).replace(width=width)
     pull = data.draw(tensors(SMALL, 2, 1, 3))
     before = (data.draw(tensors(SMALL, 2, 1, 3)) > 0).double()
-    corner = boxes.corner(pull, before)
+    corner = boxes.farthest_corner(pull, before)
     assert torch.equal(corner[pull == 0], before[pull == 0])
     farthest = boxes.points(corner) * pull
     for corner in itertools.product((0.0, 1.0), repeat=3):
@@ -122,7 +122,7 @@ def test_no_corner_lies_farther_along_a_slope(name, data):
 def test_two_equal_sides_are_the_symmetric_box(data):
     x, _, bounds, width, draws = data.draw(problems("symmetric"))
     one, two = (
-        box_shape(name, x, bounds, None).boxes(torch.arange(2), width.expand(-1, n_sides, -1))
+        empty_boxes(name, x, bounds).replace(width=width.expand(-1, n_sides, -1))
         for name, n_sides in (("symmetric", 1), ("asymmetric", 2))
     )
     assert torch.equal(one.points(draws), two.points(draws))
@@ -135,16 +135,16 @@ def test_slopes_are_those_of_the_mean_over_points(name, data):
     x, baseline, bounds, width, _ = data.draw(problems(name))
     # Away from the ends of the range, where a slope jumps.
     width = 0.4 * width + 0.15
-    shape, every = box_shape(name, x, bounds, baseline), torch.arange(2)
+    empty = empty_boxes(name, x, bounds, baseline)
     grid = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
     draws = grid[:, None].expand(-1, 3)
     weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
     def mean(widths):
-        return (shape.boxes(every, widths).points(draws) * weights).sum(dim=2).mean(dim=1).sum()
+        return (empty.replace(width=widths).points(draws) * weights).sum(dim=2).mean(dim=1).sum()
 
     pull = (weights / len(grid)).expand(2, len(grid), 3)
-    slope = shape.boxes(every, width).slope(pull.sum(dim=1), (pull * draws).sum(dim=1))
+    slope = empty.replace(width=width).derivative(pull.sum(dim=1), (pull * draws).sum(dim=1))
     for place in width.nonzero().tolist():
         moved = torch.zeros_like(width)
         moved[tuple(place)] = 0.01
@@ -164,4 +164,4 @@ def test_what_does_not_fit_is_named():
     ):
         name, bounds, baseline = arguments
         with pytest.raises(InvalidInputError, match=message):
-            box_shape(name, x, bounds, baseline)
+            empty_boxes(name, x, bounds, baseline)

@@ -58,7 +58,7 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
     decision = Decision(model, rows, **settings)
     assert decision.n_classes == n_classes
     assert decision.target.tolist() == [row.index(max(row)) for row in wanted]
-    assert decision.kept.all()
+    assert decision.has_target.all()
     target = data.draw(
         st.lists(st.integers(0, n_classes - 1), min_size=len(rows), max_size=len(rows))
     )
@@ -67,7 +67,7 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
     scores = decision.scores(rows[order], order)
     shares = decision.probabilities(rows[order], order)
     leads, rivals = decision.lead(scores, order), decision.rivals(order, n_classes)
-    keeps = decision.keeps(rows[order], order)
+    keeps = decision.has_target_at(rows[order], order)
     for place, row in enumerate(order.tolist()):
         row_scores, c = wanted[row], target[row]
         assert scores[place].tolist() == pytest.approx(row_scores, abs=1e-9)
@@ -77,7 +77,7 @@ def test_classes_scores_leads_and_rivals_are_those_of_the_plain_reading(
         others = [j for j in range(n_classes) if j != c]
         ahead = row_scores[c] - max(row_scores[j] for j in others)
         assert leads[place].item() == pytest.approx(ahead, abs=1e-9)
-        assert decision.kept[row] == (ahead >= 0)
+        assert decision.has_target[row] == (ahead >= 0)
         assert keeps[place] == (ahead >= 0)
         assert decision.undecided[row] == (ahead == 0)
         ranked = sorted(others, key=lambda j: -row_scores[j])
@@ -103,12 +103,12 @@ def test_points_are_read_as_their_row_is():
 )  # fmt: skip
 def test_a_point_without_a_class_keeps_none(outputs, keeps):
     decision = Decision(lambda x: x, torch.tensor([[1.0, 0.0]]), output_type="logits")
-    assert decision.keeps(torch.tensor([outputs]), torch.tensor([0])).tolist() == [keeps]
+    assert decision.has_target_at(torch.tensor([outputs]), torch.tensor([0])).tolist() == [keeps]
 
 
 def test_a_row_with_two_equal_scores_is_undecided_and_kept():
     decision = Decision(lambda x: x, torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 1.0]]))
-    assert decision.kept.tolist() == [True, True]
+    assert decision.has_target.tolist() == [True, True]
     assert decision.undecided.tolist() == [True, False]
 
 

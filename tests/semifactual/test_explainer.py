@@ -302,7 +302,7 @@ def test_a_constant_black_box_fills_its_box_and_has_no_counterfactual():
         {"n_steps": 0},
         {"max_width": "wide"},
         {"n_rounds": 2.5},
-        {"draws": "faded"},
+        {"sampling": "fade_to_colour"},
     ],
     ids=str,
 )

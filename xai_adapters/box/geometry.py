@@ -1,30 +1,35 @@
-"""Boxes around rows: where their points lie, and how these move with the widths.
+"""Boxes around rows: where their points lie, and how the points move with the widths.
 
-A draw u from [0, 1]^d is a point: it lies at the share u of the way from one end of the box to the
-other, from the lower to the upper or, where the box is directed, from x towards the baseline. So
-uniform draws of u are uniform in the box, and corners of [0, 1]^d are the box's. Widths have a
-dimension of sides behind that of the rows, (a, s, ...): one side where a feature has one width, two
-where it has one down and one up.
+A draw u from [0, 1]^d stands for a point: in each feature the point lies at the share u of the way
+from one bound of the box to the other, from the lower to the upper or, in directed boxes, from x to
+the baseline. Uniform draws are thus uniform in the box, and corners of [0, 1]^d are corners of the
+box. Widths have a dimension of sides after that of the rows, (a, s, ...): one side if a feature has
+one width, two if it has one down and one up.
 """
 
 from __future__ import annotations
 
-from copy import copy
+import dataclasses
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 
+@dataclass(frozen=True, eq=False)
 class Boxes:
-    """The boxes [x - w, x + w] of the paper, or [x - u, x + v] of Hara et al. 2018.
+    """The symmetric boxes [x - w, x + w] of the paper.
 
     Args:
         rows: (a,) numbers of the rows that they are around.
         x: (a, ...) these rows.
-        width: (a, s, ...) one width of each feature, or one down and one up.
-        least: (a, ...) what no box reaches below, at most x; None for no limit.
-        most: (a, ...) what none reaches above, at least x.
+        width: (a, s, ...) one width of each feature and side.
+        range_lower: (a, ...) the data's range, at most x, below which no box reaches; None for no
+            limit.
+        range_upper: (a, ...) the same above, at least x.
 
     Example:
         >>> x, width = torch.tensor([[0.2, 0.5]]), torch.tensor([[[0.5, 0.25]]])
@@ -35,81 +40,74 @@ class Boxes:
         [[[0.0, 0.75]]]
     """
 
-    def __init__(
-        self,
-        rows: Tensor,
-        x: Tensor,
-        width: Tensor,
-        least: Tensor | None = None,
-        most: Tensor | None = None,
-    ) -> None:
-        self.rows, self.x, self.width = rows, x, width
-        self.least, self.most = least, most
+    rows: Tensor
+    x: Tensor
+    width: Tensor
+    range_lower: Tensor | None = None
+    range_upper: Tensor | None = None
 
-    def __getitem__(self, some: slice | Tensor) -> Boxes:
+    #: Widths of a feature.
+    n_sides: ClassVar[int] = 1
+    #: The share of the largest width at which a search starts.
+    start: ClassVar[float] = 0.0
+    #: Whether the box leads to a baseline; its widths are then shares of the way.
+    has_baseline: ClassVar[bool] = False
+    #: Whether smaller widths bring all points nearer to x.
+    is_continuous: ClassVar[bool] = True
+
+    def replace(self, **changes: Any) -> Self:
+        """The same boxes with other values of some fields."""
+        return dataclasses.replace(self, **changes)
+
+    def take(self, some: slice | Tensor) -> Self:
         """Some of the boxes."""
-        chosen = copy(self)
-        # All that boxes hold has an entry a row.
-        chosen.__dict__ = {
-            name: None if held is None else held[some] for name, held in vars(self).items()
-        }
-        return chosen
-
-    def resized(self, width: Tensor) -> Boxes:
-        """The boxes of other widths around the same rows."""
-        other = copy(self)
-        # Without the ends, which are found when they are asked for.
-        other.__dict__ = {
-            name: held
-            for name, held in vars(self).items()
-            if not isinstance(getattr(type(self), name, None), cached_property)
-        }
-        other.width = width
-        return other
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return self.replace(
+            **{name: value[some] for name, value in values.items() if value is not None}
+        )
 
     @cached_property
     def lower(self) -> Tensor:
-        """The lower ends (a, ...)."""
+        """The lower bounds (a, ...)."""
         free = self._free_lower
-        return free if self.least is None else torch.maximum(free, self.least)
+        return free if self.range_lower is None else torch.maximum(free, self.range_lower)
 
     @cached_property
     def upper(self) -> Tensor:
-        """The upper ends (a, ...)."""
+        """The upper bounds (a, ...)."""
         free = self._free_upper
-        return free if self.most is None else torch.minimum(free, self.most)
+        return free if self.range_upper is None else torch.minimum(free, self.range_upper)
 
     @cached_property
     def reach(self) -> Tensor:
-        """How far points (a, ...) go while a feature's draw goes from 0 to 1, and which way."""
+        """How far points (a, ...) go, and in which direction, as their draw goes from 0 to 1."""
         return self.upper - self.lower
 
     def points(self, draws: Tensor) -> Tensor:
         """Points (a, m, ...) of the boxes, at draws (m, ...) or (a, m, ...) from [0, 1]."""
         return torch.lerp(self.lower[:, None], self.upper[:, None], draws)
 
-    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
-        """The derivative (a, s, ...) with respect to the widths of sum_m pull_m * point_m.
+    def derivative(self, gradient: Tensor, moment: Tensor) -> Tensor:
+        """The derivative (a, s, ...) of the sum of a function over points, by the widths.
 
-        An end that has come to the data's range moves no more.
+        A bound that has reached the data's range moves no further.
 
         Args:
-            pull: (a, ...) slopes with respect to the points, summed over these.
-            moment: (a, ...) the same, each times the draw that its point was made of.
+            gradient: (a, ...) the function's gradients at the points, summed.
+            moment: (a, ...) the same, each multiplied by the draw of its point.
         """
-        down, up = moment - pull, moment
-        if self.least is not None and self.most is not None:
-            down = down * (self._free_lower > self.least)
-            up = up * (self._free_upper < self.most)
-        both = self.width.shape[1] == 2
-        return torch.stack((down, up), dim=1) if both else (down + up)[:, None]
+        down, up = moment - gradient, moment
+        if self.range_lower is not None and self.range_upper is not None:
+            down = down * (self._free_lower > self.range_lower)
+            up = up * (self._free_upper < self.range_upper)
+        return torch.stack((down, up), dim=1) if self.n_sides == 2 else (down + up)[:, None]
 
-    def corner(self, pull: Tensor, draws: Tensor) -> Tensor:
-        """The draws (a, m, ...) in {0, 1} whose points lie farthest along slopes (a, m, ...).
+    def farthest_corner(self, gradient: Tensor, draws: Tensor) -> Tensor:
+        """The corners (a, m, ...) that lie farthest along gradients (a, m, ...).
 
-        Those given stay where nothing pulls.
+        Where the gradient is 0 the given draws, in {0, 1}, stay.
         """
-        return (draws + pull.sign()).clamp_(0, 1)
+        return (draws + gradient.sign()).clamp_(0, 1)
 
     @cached_property
     def _free_lower(self) -> Tensor:
@@ -120,48 +118,41 @@ class Boxes:
         return self.x + self.width[:, -1]
 
 
+class AsymmetricBoxes(Boxes):
+    """Boxes [x - u, x + v] with a width down and a width up (Hara et al. 2018)."""
+
+    n_sides = 2
+
+
+@dataclass(frozen=True, eq=False)
 class DirectedBoxes(Boxes):
     """Boxes from x towards a baseline, x + t * w * (baseline - x) with t in [0, 1].
 
     Args:
-        rows: (a,) numbers of the rows that they are around.
-        x: (a, ...) these rows.
-        width: (a, 1, ...) shares of the way.
-        least: (a, ...) as of other boxes.
-        most: (a, ...) as of other boxes.
-        way: (a, ...) from x to the baseline.
+        to_baseline: (a, ...) baseline - x.
     """
 
-    def __init__(
-        self,
-        rows: Tensor,
-        x: Tensor,
-        width: Tensor,
-        least: Tensor | None,
-        most: Tensor | None,
-        *,
-        way: Tensor,
-    ) -> None:
-        super().__init__(rows, x, width, least, most)
-        self._way = way
+    to_baseline: Tensor = field(kw_only=True)
+
+    has_baseline = True
 
     @cached_property
     def reach(self) -> Tensor:
-        """The way from x to the end that is nearer the baseline."""
-        return self.width[:, 0] * self._way
+        """The way from x to the bound nearer the baseline."""
+        return self.width[:, 0] * self.to_baseline
 
     def points(self, draws: Tensor) -> Tensor:
-        """Points (a, m, ...) at the shares `draws` of the way to the end nearer the baseline."""
-        # Not one fused operation, whose rounding could lead beyond the ends.
+        """Points (a, m, ...) at the shares `draws` of the way to the bound nearer the baseline."""
+        # Not one fused operation, whose rounding could lead out of the box.
         return self.x[:, None] + self.reach[:, None] * draws
 
-    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
-        """The share of the way that each point has gone, summed."""
-        return (moment * self._way)[:, None]
+    def derivative(self, gradient: Tensor, moment: Tensor) -> Tensor:
+        """Each gradient times the way to the baseline and the share of it that its point went."""
+        return (moment * self.to_baseline)[:, None]
 
-    def corner(self, pull: Tensor, draws: Tensor) -> Tensor:
-        """As of any box, counted from x towards the baseline."""
-        return super().corner(pull * self._way[:, None], draws)
+    def farthest_corner(self, gradient: Tensor, draws: Tensor) -> Tensor:
+        """As for any box, counted from x towards the baseline."""
+        return super().farthest_corner(gradient * self.to_baseline[:, None], draws)
 
     @cached_property
     def _free_lower(self) -> Tensor:
@@ -177,21 +168,25 @@ class DirectedBoxes(Boxes):
 
 
 class MaskedBoxes(DirectedBoxes):
-    """Each feature is at x or at the baseline, and there with probability w.
+    """Each feature is at x or, with probability w, at the baseline.
 
-    The mask is a Bernoulli draw forwards and its logistic relaxation backwards (Maddison et al.,
-    "The concrete distribution", 2017). The ends are those of the smallest box around all points.
+    The mask is a Bernoulli draw in the forward pass and its logistic relaxation in the backward
+    pass (Maddison et al., "The concrete distribution", 2017). The bounds are those of the smallest
+    box around all points.
     """
+
+    start = 0.5
+    is_continuous = False
 
     def points(self, draws: Tensor) -> Tensor:
         """Points (a, m, ...) with the features masked whose draw exceeds 1 - w."""
         masks = (draws > 1 - self.width).to(self.x.dtype)
-        return self.x[:, None] + masks * self._way[:, None]
+        return self.x[:, None] + masks * self.to_baseline[:, None]
 
-    def slope(self, pull: Tensor, moment: Tensor) -> Tensor:
-        """Of the relaxation: all of the way, whatever was drawn."""
-        return (pull * self._way)[:, None]
+    def derivative(self, gradient: Tensor, moment: Tensor) -> Tensor:
+        """The derivative of the relaxation: all of the way, whatever was drawn."""
+        return (gradient * self.to_baseline)[:, None]
 
     @property
     def _farthest(self) -> Tensor:
-        return (self.width[:, 0] > 0) * self._way
+        return (self.width[:, 0] > 0) * self.to_baseline

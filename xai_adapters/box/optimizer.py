@@ -66,16 +66,20 @@ _SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 
 
-def check_optimizer(optimizer: object, schedule: object) -> None:
-    """Raise `InvalidInputError` unless these are an `Optimizer` and a `Schedule`."""
-    for what, given, known in (
-        ("optimizer", optimizer, get_args(OptimizerName)),
-        ("schedule", schedule, get_args(ScheduleName)),
-    ):
-        if given not in known and not callable(given):
-            raise InvalidInputError(
-                f"{what} must be one of {', '.join(known)}, or a callable; it is {given!r}"
-            )
+def check_optimizer(optimizer: object) -> None:
+    """Raise `InvalidInputError` unless it is an `Optimizer`."""
+    _check_named("optimizer", optimizer, get_args(OptimizerName))
+
+
+def check_schedule(schedule: object) -> None:
+    """Raise `InvalidInputError` unless it is a `Schedule`."""
+    _check_named("schedule", schedule, get_args(ScheduleName))
+
+
+def _check_named(option: str, value: object, names: tuple[str, ...]) -> None:
+    if not callable(value) and (not isinstance(value, str) or value not in names):
+        known = ", ".join(map(repr, names))
+        raise InvalidInputError(f"{option} must be one of {known}, or a callable; is {value!r:.60}")
 
 
 class RowOptimizer:

@@ -11,8 +11,7 @@ from captum.log import log_usage
 from torch import Tensor
 from typing_extensions import Unpack
 
-from xai_adapters.box.explainer import InvariantBox
-from xai_adapters.box.settings import BoxOptions
+from xai_adapters.box import BoxOptions, InvariantBox
 from xai_adapters.box.shapes import ShapeName
 from xai_adapters.captum.convention import Forward, Layout
 from xai_adapters.model.outputs import OutputType
@@ -124,7 +123,6 @@ class MaximalInvariantPerturbation(GradientAttribution):
                 baselines that are missing, not wanted, or of other shapes.
             PredictorError: if `forward_func` has no gradient, or does not return one row of outputs
                 per example.
-            NotApplicableError: if it cannot be `compiled`, or its device cannot do that.
 
         Warns:
             BoxWarning: if a target is not its example's class, an example's largest outputs are

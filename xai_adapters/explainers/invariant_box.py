@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_adapters.box.explainer import Box, InvariantBox
+from xai_adapters.box import Box, InvariantBox
 from xai_adapters.explainers.patches import patches
 from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.registry.claims import QUERIES_MODEL, WIDTHS, claims_nothing
@@ -95,8 +95,9 @@ def invariant_box(subject: Subject) -> Explainer:
     """
     rows = subject.background
     if subject.kind == "image":
-        return _boxes(subject, bounds=(0.0, 1.0), draws="faded", penalty=1.0, step_size=0.05,
-                      optimizer=torch.optim.RMSprop, schedule="linear", n_steps=100)  # fmt: skip
+        return _boxes(subject, bounds=(0.0, 1.0), sampling="fade_to_colour", penalty=1.0,
+                      step_size=0.05, optimizer=torch.optim.RMSprop, schedule="linear",
+                      n_steps=100)  # fmt: skip
     span = (rows.amax(dim=0) - rows.amin(dim=0)).clamp(min=torch.finfo(rows.dtype).tiny)
     return _boxes(subject, max_width=span)
 
@@ -116,8 +117,9 @@ def directed_box(subject: Subject) -> Explainer:
     three times as many draws.
     """
     is_photograph = subject.background[0].numel() >= _PHOTOGRAPH
-    return _boxes(subject, baseline=subject.mask_value(), shape="directed", draws="graded",
-                  max_draws=96, penalty=0.3, optimizer=torch.optim.RMSprop, schedule="linear",
+    return _boxes(subject, baseline=subject.mask_value(), shape="directed",
+                  sampling="masked_fraction", max_draws=96, penalty=0.3,
+                  optimizer=torch.optim.RMSprop, schedule="linear",
                   n_steps=100 if is_photograph else 150)  # fmt: skip
 
 

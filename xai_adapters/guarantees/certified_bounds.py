@@ -171,7 +171,7 @@ class Certifier:
 
     def _warn_where_rows_are_unproven(self, rows: Tensor) -> None:
         """Warn about those of the rows (a,) whose own class the bounds cannot prove."""
-        rows = rows[(self._decision.kept & ~self._decision.undecided)[rows]]
+        rows = rows[(self._decision.has_target & ~self._decision.undecided)[rows]]
         if len(rows):
             rows = rows[~(self._margin(rows, self._x[rows], self._x[rows]) > 0)]
         if len(rows):

@@ -140,7 +140,7 @@ def box_guarantees(
                     torch.maximum(ends[0] + t * (ends[1] - ends[0]), ends[0]), ends[1]
                 )
                 owner = rows[some].repeat_interleave(len(t))
-                kept = decision.keeps(points.flatten(0, 1), owner)
+                kept = decision.has_target_at(points.flatten(0, 1), owner)
                 seen[some] |= ~kept.view(len(some), len(t)).all(dim=1)
         return seen
 

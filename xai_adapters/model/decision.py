@@ -42,7 +42,7 @@ class Decision:
     Attributes:
         x: (n, ...) the rows.
         target: (n,) classes c.
-        kept: (n,) whether no other class has a higher score at the row itself.
+        has_target: (n,) whether no other class has a higher score at the row itself.
         undecided: (n,) whether another class has just as high a score there.
         outputs: (n, K) what the model returned for the rows.
         n_classes: K, 2 for a single output.
@@ -56,7 +56,7 @@ class Decision:
     Example:
         >>> x = torch.tensor([[0.1, 0.9]])
         >>> decision = Decision(lambda x: x, x, output_type="probabilities")
-        >>> decision.target.tolist(), decision.kept.tolist()
+        >>> decision.target.tolist(), decision.has_target.tolist()
         ([1], [True])
     """
 
@@ -103,7 +103,7 @@ class Decision:
             else checked_target(target, self._own_scores)
         )
         lead = self.lead(self._own_scores, every)
-        self.kept, self.undecided = lead >= 0, lead == 0
+        self.has_target, self.undecided = lead >= 0, lead == 0
 
     def scores(self, points: Tensor, rows: Tensor) -> Tensor:
         """Scores (m, K) at points (m, ...) that belong to the rows numbered `rows` (m,)."""
@@ -113,7 +113,7 @@ class Decision:
         """Class probabilities (m, K) at points (m, ...) that belong to rows (m,)."""
         return self._read(class_probabilities, self._ask(points, rows), rows)
 
-    def keeps(self, points: Tensor, rows: Tensor) -> Tensor:
+    def has_target_at(self, points: Tensor, rows: Tensor) -> Tensor:
         """Whether (m,) no class has a higher score than the target at points (m, ...) of rows."""
         outputs = self._ask(points, rows)
         if outputs.shape[1] == 1:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from xai_adapters.box.explainer import Box, InvariantBox
-from xai_adapters.box.settings import BoxOptions
+from xai_adapters.box import Box, BoxOptions, InvariantBox
+from xai_adapters.box.settings import REMOVED_OPTIONS
 from xai_adapters.errors import (
     ConstantPredictorError,
     FitWarning,
@@ -102,9 +102,9 @@ class SemifactualBox:
         check_whole_number("n_rounds", n_rounds, at_least=1)
         check_number("confidence", confidence, above=0, below=1)
         check_choice("scale", scale, get_args(Scale))
-        if options.get("draws") == "faded":
+        if options.get("sampling") == "fade_to_colour":
             raise InvalidInputError(
-                "faded draws are not for SemifactualBox: columns have no range in common"
+                "sampling='fade_to_colour' is not for SemifactualBox: columns share no range"
             )
         self.schema = schema
         self.max_width = _as_widths(max_width)
@@ -218,7 +218,7 @@ class SemifactualBox:
             # Without continuous features there is no box to solve.
             width = boxes.solve(solver).width if len(boxes.unit) else boxes.numbers
             scale = boxes.safe_scale(
-                width, original_class, self.n_bound_draws, self.n_rounds, solver.seed
+                width, original_class, self.n_bound_draws, self.n_rounds, solver.settings.seed
             )
             every = torch.arange(len(X), device=X.device)
             lower, upper = (
@@ -269,7 +269,7 @@ class SemifactualBox:
         """
         tensors, facts = read_explainer(path, cls.__name__, device)
         schema = None if facts["schema"] is None else FeatureSchema.from_dict(facts["schema"])
-        settings = facts["settings"]
+        settings = without_removed(facts["settings"], REMOVED_OPTIONS)
         surrogate = without_removed(settings["surrogate"] or {}, REMOVED_SETTINGS)
         loaded = cls(
             schema=schema,

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from xai_adapters.box.explainer import Box, InvariantBox
+from xai_adapters.box import Box, InvariantBox
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.guarantees.sampling_bound import largest_safe_scale
 

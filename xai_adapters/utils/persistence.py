@@ -26,6 +26,12 @@ _RENAMED_IN_2 = {
     "output": "output_type",
     "check": "line_search",
     "put_back": "sparsify",
+    "draws": "sampling",
+}
+_RENAMED_DRAWS = {
+    "tilted": "importance",
+    "graded": "masked_fraction",
+    "faded": "fade_to_colour",
 }
 _PARTS_WITH_NAMES = ("arguments", "settings", "output_type")
 
@@ -129,8 +135,13 @@ def renamed_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> renamed_options({"put_back": True, "seed": 0})
         {'sparsify': True, 'seed': 0}
+        >>> renamed_options({"draws": "tilted"})
+        {'sampling': 'importance'}
     """
-    return {_RENAMED_IN_2.get(name, name): value for name, value in options.items()}
+    renamed = {_RENAMED_IN_2.get(name, name): value for name, value in options.items()}
+    if "draws" in options:
+        renamed["sampling"] = _RENAMED_DRAWS.get(options["draws"], options["draws"])
+    return renamed
 
 
 def without_removed(settings: Mapping[str, Any], removed: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from small_matrices import matrices
 from torch import Generator
 
 from xai_adapters import InvariantBox
-from xai_adapters.box.draws import box_draws
+from xai_adapters.box.expected_hinge import Samples, estimate
 from xai_adapters.box.geometry import Boxes
-from xai_adapters.box.hinge import ExpectedHinge
-from xai_adapters.box.importance_sampling import TiltedDraws
-from xai_adapters.box.samplers import box_sampler
-from xai_adapters.box.shapes import box_shape
+from xai_adapters.box.hinge import Hinge
+from xai_adapters.box.samplers import SAMPLERS
+from xai_adapters.box.samplers.importance import ImportanceSampler
+from xai_adapters.box.samplers.random_numbers import uniform_numbers
+from xai_adapters.box.shapes import empty_boxes
 from xai_adapters.errors import PredictorError
 from xai_adapters.model.decision import Decision
 
@@ -25,11 +26,22 @@ WEIGHTS = matrices(N_FEATURES, 4)
 ROWS = matrices(2, N_FEATURES)
 
 
-def tilted(model, rows, n, *, width=None, seed=0):
+def importance(model, rows, n, *, width=None, seed=0):
     decision = Decision(model, rows, output_type="logits")
     largest = Boxes(torch.arange(len(rows)), rows, torch.ones_like(rows)[:, None])
-    largest = largest if width is None else largest.resized(width)
-    return TiltedDraws(ExpectedHinge(decision), largest, n, seed), decision
+    largest = largest if width is None else largest.replace(width=width)
+    return ImportanceSampler(Hinge(decision), largest, n, seed), decision
+
+
+def step(sampler, hinge, boxes, done=1.0):
+    """What a step of a search sees, and makes of it."""
+    seen = estimate(hinge, sampler.sample(boxes, done), learn=sampler.learn)
+    return seen, seen.derivative * sampler.caution
+
+
+def drawn(sampler, boxes):
+    samples = sampler.sample(boxes, 0.0)
+    return samples.draws, samples.weight
 
 
 def boxes_at_0(width):
@@ -46,8 +58,8 @@ def plain_draw(u, a):
 @given(WEIGHTS, ROWS, st.integers(1, 11), st.integers(0, 3))
 def test_draws_and_weights_are_those_of_the_mixture_written_plainly(weights, rows, n, seed):
     width = torch.tensor([[[0.5, 1.0, 2.0]], [[1.0, 0.25, 1.0]]], dtype=torch.float64)
-    draw, decision = tilted(lambda x: x @ weights + OFFSET, rows, n, width=width, seed=seed)
-    found, weight = draw.draw(Boxes(torch.arange(2), rows, width))
+    sampler, decision = importance(lambda x: x @ weights + OFFSET, rows, n, width=width, seed=seed)
+    found, weight = drawn(sampler, Boxes(torch.arange(2), rows, width))
     shared = torch.empty(n, N_FEATURES, dtype=torch.float64)
     generator = Generator().manual_seed(seed)
     # The first tells where beside the rows the slopes are taken, which are the same anywhere.
@@ -87,20 +99,17 @@ def test_weighted_means_are_those_of_uniform_draws(shape):
     rows = torch.randn(3, 6, generator=generator)
     decision = Decision(lambda x: (x @ first).relu() @ second, rows, output_type="logits")
     baseline = None if shape in ("symmetric", "asymmetric") else -0.5
-    of = box_shape(shape, rows, (-1.5, 1.5), baseline)
-    every = torch.arange(3)
-    width = torch.full((3, of.n_sides, 6), 0.5)
-    hinge, slope, boxes = ExpectedHinge(decision), torch.empty_like(width), of.boxes(every, width)
-    draw = TiltedDraws(hinge, boxes, 64, seed=0)
+    empty, hinge = empty_boxes(shape, rows, (-1.5, 1.5), baseline), Hinge(decision)
+    boxes = empty.replace(width=torch.full((3, empty.n_sides, 6), 0.5))
+    sampler = ImportanceSampler(hinge, boxes, 64, seed=0)
     hinges, slopes = [], []
     for _ in range(400):
-        hinges.append(draw.look(boxes, slope, done=1.0).hinge.clone())
-        # Steps make more of slopes than they are.
-        slopes.append(slope / (1 + 6 / 64))
-    uniform = box_draws("uniform", 200_000, rows, 3)()
-    wanted = hinge.estimate(boxes, uniform, slope)
+        found, _ = step(sampler, hinge, boxes)
+        hinges.append(found.hinge)
+        slopes.append(found.derivative)
+    wanted = estimate(hinge, Samples(boxes, uniform_numbers(rows, 3)(200_000, 6)))
     assert (wanted.hinge > 1e-3).any()
-    for seen, expected in ((hinges, wanted.hinge), (slopes, slope)):
+    for seen, expected in ((hinges, wanted.hinge), (slopes, wanted.derivative)):
         many = torch.stack(seen)
         # Five standard errors, and what the uniform draws miss themselves.
         error = 5 * many.std(dim=0) / len(many) ** 0.5 + 2e-3
@@ -111,14 +120,12 @@ def test_they_tell_more_of_a_box_that_hardly_leaves_the_class():
     x = torch.full((1, 20), 0.5)
     decision = Decision(lambda x: torch.stack((x.sum(dim=1), 0 * x[:, 0]), dim=1), x)
     boxes = Boxes(torch.arange(1), x, torch.full((1, 1, 20), 1.6))
-    spread, slope = {}, torch.empty_like(boxes.width)
-    for name in ("uniform", "tilted"):
-        sampler, slopes = box_sampler(name, ExpectedHinge(decision), boxes, 32, seed=0), []
-        for _ in range(200):
-            sampler.look(boxes, slope, done=1.0)
-            slopes.append(slope.clone())
+    spread, hinge = {}, Hinge(decision)
+    for name in ("uniform", "importance"):
+        sampler = SAMPLERS[name](hinge, boxes, 32, seed=0)
+        slopes = [step(sampler, hinge, boxes)[1] for _ in range(200)]
         spread[name] = torch.stack(slopes).var(dim=0).mean().item()
-    assert spread["tilted"] < spread["uniform"] / 3
+    assert spread["importance"] < spread["uniform"] / 3
 
 
 @pytest.mark.parametrize("shape", ["symmetric", "asymmetric", "directed"])
@@ -128,18 +135,13 @@ def test_smoothed_slopes_of_a_linear_hinge_have_the_same_mean_with_less_noise(sh
     decision = Decision(
         lambda x: torch.stack((0 * x[:, 0] + 6, x @ slopes), dim=1), x, output_type="logits"
     )
-    of = box_shape(shape, x, None, slopes.sign() if shape == "directed" else None)
-    width = torch.full((1, of.n_sides, 40), 0.3 if shape == "directed" else 1.0)
-    boxes = of.boxes(torch.arange(1), width)
+    empty = empty_boxes(shape, x, None, slopes.sign() if shape == "directed" else None)
+    width = torch.full((1, empty.n_sides, 40), 0.3 if shape == "directed" else 1.0)
+    boxes, hinge = empty.replace(width=width), Hinge(decision, on="logits")
     means, spreads = [], []
     for done in (1.0, 0.0):
-        draw = TiltedDraws(ExpectedHinge(decision, on="logits"), boxes, 64, seed=0)
-        seen = []
-        for _ in range(1000):
-            slope = torch.empty_like(width)
-            draw.look(boxes, slope, done)
-            seen.append(slope)
-        seen = torch.stack(seen)
+        sampler = ImportanceSampler(hinge, boxes, 64, seed=0)
+        seen = torch.stack([step(sampler, hinge, boxes, done)[1] for _ in range(1000)])
         means.append(seen.mean(dim=0))
         spreads.append(seen.std(dim=0))
     error = 5 * (spreads[0] ** 2 + spreads[1] ** 2).sqrt() / 1000**0.5
@@ -154,12 +156,11 @@ def test_smoothed_slopes_of_a_linear_hinge_have_the_same_mean_with_less_noise(sh
 def test_steps_are_the_more_cautious_the_fewer_the_draws(n):
     boxes = boxes_at_0(torch.full((1, 1, 2), 0.8))
     decision = Decision(lambda x: torch.stack((0 * x[:, 0], x.sum(dim=1) - 0.5), dim=1), boxes.x)
-    hinge = ExpectedHinge(decision)
-    one, same = (TiltedDraws(hinge, boxes, n, seed=0) for _ in range(2))
-    seen, slope = torch.empty_like(boxes.width), torch.empty_like(boxes.width)
-    one.look(boxes, seen, done=0.25)
-    draws, weight = same.draw(boxes)
-    hinge.estimate(boxes, draws, slope, weight=weight, smoothing=0.75)
+    hinge = Hinge(decision)
+    one, same = (ImportanceSampler(hinge, boxes, n, seed=0) for _ in range(2))
+    _, seen = step(one, hinge, boxes, done=0.25)
+    draws, weight = drawn(same, boxes)
+    slope = estimate(hinge, Samples(boxes, draws, weight, smoothing=0.75)).derivative
     assert (slope != 0).all()
     assert torch.allclose(seen, slope * (1 + 6 / n))
 
@@ -170,38 +171,38 @@ def test_they_turn_towards_what_left_the_class(rise):
     def model(x):
         return torch.stack((1 + rise * x[:, 0], 5 * (x[:, 1] - 0.5).relu()), dim=1)
 
-    draw, _ = tilted(model, torch.zeros(1, 2), 40)
+    sampler, decision = importance(model, torch.zeros(1, 2), 40)
     boxes = boxes_at_0(torch.ones(1, 1, 2))
-    before = draw.draw(boxes)[0][0, draw.part == 1].mean(dim=0)
+    before = drawn(sampler, boxes)[0][0, sampler.part == 1].mean(dim=0)
     for _ in range(40):
-        draw.look(boxes, torch.empty_like(boxes.width), done=0.0)
-    after = draw.draw(boxes)[0][0, draw.part == 1].mean(dim=0)
+        step(sampler, Hinge(decision), boxes, done=0.0)
+    after = drawn(sampler, boxes)[0][0, sampler.part == 1].mean(dim=0)
     assert before[1] == pytest.approx(0.5, abs=0.25)
     assert after[1] > 0.75
 
 
 @pytest.mark.parametrize("same", [lambda z: z, lambda z: z.relu() - (-z).relu()])
 def test_on_a_kink_they_lean_as_where_there_is_none(same):
-    draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], same(x[:, 0])), dim=1),
+    sampler, _ = importance(lambda x: torch.stack((1 + 0 * x[:, 0], same(x[:, 0])), dim=1),
                      torch.zeros(1, 2), 80)  # fmt: skip
-    leaning, _ = draw.draw(boxes_at_0(torch.ones(1, 1, 2)))
+    leaning, _ = drawn(sampler, boxes_at_0(torch.ones(1, 1, 2)))
     assert leaning.mean(dim=1)[0, 0] > 0.7
 
 
 def test_a_box_without_a_width_forgets_no_direction():
-    draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], x[:, 0]), dim=1),
+    sampler, _ = importance(lambda x: torch.stack((1 + 0 * x[:, 0], x[:, 0]), dim=1),
                      torch.zeros(1, 2), 80)  # fmt: skip
     for width in 10 * [0.0] + 10 * [1.0]:
-        leaning, _ = draw.draw(boxes_at_0(torch.full((1, 1, 2), width)))
+        leaning, _ = drawn(sampler, boxes_at_0(torch.full((1, 1, 2), width)))
     assert leaning.mean(dim=1)[0, 0] > 0.7
 
 
 def test_they_lean_as_the_box_is_wide():
-    draw, _ = tilted(lambda x: torch.stack((1 + 0 * x[:, 0], x.sum(dim=1)), dim=1),
+    sampler, _ = importance(lambda x: torch.stack((1 + 0 * x[:, 0], x.sum(dim=1)), dim=1),
                      torch.zeros(1, 2), 80)  # fmt: skip
     for share in (0.0, 1.0, 0.0):
         for _ in range(10):
-            leaning, _ = draw.draw(boxes_at_0(torch.tensor([[[share, 1 - share]]])))
+            leaning, _ = drawn(sampler, boxes_at_0(torch.tensor([[[share, 1 - share]]])))
         wide, narrow = leaning.mean(dim=1)[0].roll(int(1 - share))
         assert wide > 0.7
         assert narrow == pytest.approx(0.5, abs=0.1)
@@ -211,15 +212,17 @@ def test_a_gradient_that_is_not_finite_leaves_the_draws_uniform():
     def model(x):
         return torch.stack(((0 * x[:, 0]).sqrt() + 0.5, 0 * x[:, 0]), dim=1)
 
-    draw, _ = tilted(model, torch.zeros(1, 2), 8)
-    draws, weight = draw.draw(boxes_at_0(torch.ones(1, 1, 2)))
+    sampler, _ = importance(model, torch.zeros(1, 2), 8)
+    draws, weight = drawn(sampler, boxes_at_0(torch.ones(1, 1, 2)))
     assert draws.isfinite().all()
     torch.testing.assert_close(weight, torch.full((1, 8), 1 / 8))
 
 
 def test_a_model_without_a_gradient_is_named():
     with pytest.raises(PredictorError, match="no gradient with respect to the rows"):
-        tilted(lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1).detach(), torch.ones(1, 2), 4)
+        importance(
+            lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1).detach(), torch.ones(1, 2), 4
+        )
 
 
 def test_a_box_of_one_draw_is_found_too():

@@ -6,20 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xai_adapters import InvariantBox
-from xai_adapters.box.fade_to_colour import FadedDraws
-from xai_adapters.box.geometry import Boxes
-from xai_adapters.box.hinge import ExpectedHinge
-from xai_adapters.box.shapes import BoxShape
+from xai_adapters.box.hinge import Hinge
+from xai_adapters.box.samplers.fade_to_colour import FadeToColourSampler
+from xai_adapters.box.shapes import empty_boxes
 from xai_adapters.model.decision import Decision
 
 LOWER, UPPER = -1.0, 2.0
 
 
-def faded(x, most, *, n=8, seed=0):
+def fading(x, most, *, n=8, seed=0):
     decision = Decision(lambda x: torch.stack((x.flatten(1).sum(dim=1), 0 * x.flatten(1)[:, 0]), 1),
                         x, output_type="logits")  # fmt: skip
-    largest = BoxShape(x, bounds=(LOWER, UPPER)).boxes(torch.arange(len(x)), most[:, None])
-    return FadedDraws(ExpectedHinge(decision), largest, n, seed)
+    largest = empty_boxes("symmetric", x, (LOWER, UPPER)).replace(width=most[:, None])
+    return FadeToColourSampler(Hinge(decision), largest, n, seed), largest
 
 
 def numbers(low, high, shape):
@@ -39,9 +38,10 @@ def numbers(low, high, shape):
 def test_points_are_those_of_the_plain_formula_within_the_box_and_the_range(
     x, most, share, pull, seed
 ):
-    draws = faded(x, most, n=4, seed=seed)
-    ends, width = draws.draw(), (share * most).requires_grad_()
-    boxes = draws.seen(Boxes(torch.arange(2), x, width[:, None]))
+    sampler, largest = fading(x, most, n=4, seed=seed)
+    width = (share * most).requires_grad_()
+    samples = sampler.sample(largest.replace(width=width[:, None]), 0.0)
+    ends, boxes = samples.draws, samples.boxes
     points = boxes.points(ends)
     for row in range(2):
         for m in range(4):
@@ -53,7 +53,7 @@ def test_points_are_those_of_the_plain_formula_within_the_box_and_the_range(
     away = (points - x[:, None]).abs()
     assert (away <= width[:, None] + 1e-12).all()
     (wanted,) = torch.autograd.grad((points * pull).sum(), width)
-    found = boxes.slope(pull.sum(dim=1), (pull * ends).sum(dim=1))
+    found = boxes.derivative(pull.sum(dim=1), (pull * ends).sum(dim=1))
     torch.testing.assert_close(found[:, 0], wanted, rtol=0, atol=1e-12)
 
 
@@ -61,10 +61,11 @@ def test_points_are_those_of_the_plain_formula_within_the_box_and_the_range(
 def test_a_share_of_the_features_heads_for_one_level_of_each_channel(shape, n_levels):
     n, x = 10, torch.full((2, *shape), 0.5)
     x[1] = 1.0
-    draws = faded(x, torch.full_like(x, 3.0), n=n)
-    first, second = draws.draw(), draws.draw()
+    sampler, boxes = fading(x, torch.full_like(x, 3.0), n=n)
+    same, _ = fading(x, torch.full_like(x, 3.0), n=n)
+    first, second = (sampler.sample(boxes, 0.0).draws for _ in range(2))
     assert not torch.equal(first, second)
-    assert torch.equal(first, faded(x, torch.full_like(x, 3.0), n=n).draw())
+    assert torch.equal(first, same.sample(boxes, 0.0).draws)
     for ends in (first, second):
         moved = ends != x[:, None]
         # The rows share the draws: both go the same way, or stay.
@@ -94,7 +95,8 @@ def test_a_share_of_the_features_heads_for_one_level_of_each_channel(shape, n_le
 def test_a_level_beyond_the_largest_width_is_headed_for_so_far():
     x = torch.full((1, 50), 0.5)
     most = torch.full_like(x, 0.25)
-    ends = faded(x, most).draw()
+    sampler, boxes = fading(x, most)
+    ends = sampler.sample(boxes, 0.0).draws
     assert ends.min() == 0.25
     assert ends.max() == 0.75
 
@@ -103,11 +105,11 @@ def test_they_see_what_moves_many_features_one_way():
     """Independent draws leave a mean of 500 features where it is."""
     x = torch.full((2, 500), 0.8)
     model = lambda x: torch.stack((40 * (x.mean(dim=1) - 0.3), 0 * x[:, 0]), dim=1)  # noqa: E731
-    of = {"bounds": (0.0, 1.0), "output": "logits", "penalty": 10.0}
-    independent = InvariantBox(draws="uniform", **of).solve(model, x)
+    of = {"bounds": (0.0, 1.0), "output_type": "logits", "penalty": 10.0}
+    independent = InvariantBox(sampling="uniform", **of).solve(model, x)
     assert (independent.width == 1).all()
     many = {"n_draws": 64, "n_steps": 400, "tolerance": 0}
-    found = InvariantBox(draws="faded", **many, **of).solve(model, x).width.mean(dim=1)
+    found = InvariantBox(sampling="fade_to_colour", **many, **of).solve(model, x).width.mean(dim=1)
     # Of so many features the mean is that of the moved share. All widths are alike.
     share, level, width = torch.meshgrid(
         (torch.arange(100) + 0.5) / 100, (torch.arange(100) + 0.5) / 100,

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from small_matrices import matrices
 from torch import Generator
 
+from xai_adapters.box.expected_hinge import Samples, estimate
 from xai_adapters.box.geometry import Boxes
-from xai_adapters.box.hinge import ExpectedHinge
-from xai_adapters.box.shapes import box_shape
+from xai_adapters.box.hinge import Hinge
+from xai_adapters.box.samplers import SAMPLERS
+from xai_adapters.box.shapes import empty_boxes
 from xai_adapters.errors import PredictorError
 from xai_adapters.model.decision import Decision
 
@@ -31,7 +33,7 @@ def problems(draw):
     return lambda x: torch.tanh(x @ first) @ second, rows, target, width, draws
 
 
-def plain_hinge(model, row, c, width, draws, on, over):
+def plain_hinge(model, row, c, width, draws, on):
     """Proposition 3.1's hinges over classes, averaged over draws, and the share of violations."""
     total, violations = 0.0, 0
     for t in draws:
@@ -41,7 +43,7 @@ def plain_hinge(model, row, c, width, draws, on, over):
             logits = torch.stack((0 * logits[0], logits[0]))
         p = list(logits) if on == "logits" else [z.exp() / logits.exp().sum() for z in logits]
         hinges = [torch.relu(p[j] - p[c]) for j in range(len(p)) if j != c]
-        total = total + {"sum": sum(hinges), "mean": sum(hinges) / len(p), "max": max(hinges)}[over]
+        total = total + sum(hinges)
         violations += any(h > 0 for h in hinges)
     return total / len(draws), violations / len(draws)
 
@@ -50,28 +52,27 @@ def plain_hinge(model, row, c, width, draws, on, over):
     problems(),
     st.sampled_from([None, 1, 2, 4, 7]),
     st.sampled_from(["probabilities", "logits"]),
-    st.sampled_from(["sum", "mean", "max"]),
 )
-def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_size, on, over):
+def test_hinge_violations_and_slope_are_those_of_the_plain_loops(problem, batch_size, on):
     model, rows, target, width, draws = problem
     decision = Decision(model, rows, target, output_type="logits", batch_size=batch_size)
-    hinge = ExpectedHinge(decision, on=on, over_classes=over)
-    boxes = Boxes(torch.arange(len(rows)), rows, width[:, None])
-    again = hinge.estimate(boxes, draws)
+    hinge = Hinge(decision, on=on)
+    samples = Samples(Boxes(torch.arange(len(rows)), rows, width[:, None]), draws)
+    again = estimate(hinge, samples, derivative=False)
+    assert not again.derivative.any()
     # Both ways to a slope: through all points at once, and through those that violate.
-    for _ in range(2):
-        slope = torch.full_like(boxes.width, torch.nan)
-        found = hinge.estimate(boxes, draws, slope)
+    for forward_first in (False, True):
+        found = estimate(hinge, samples, forward_first=forward_first)
         assert torch.allclose(found.hinge, again.hinge)
-        assert not hinge.undefined.any()
+        assert found.undefined is None
         for row in range(len(rows)):
             w = width[row].clone().requires_grad_()
-            wanted, rate = plain_hinge(model, rows[row], int(target[row]), w, draws, on, over)
+            wanted, rate = plain_hinge(model, rows[row], int(target[row]), w, draws, on)
             # Without a violation the plain sum is a constant.
             (gradient,) = torch.autograd.grad(wanted + 0 * w.sum(), w)
             assert found.hinge[row].item() == pytest.approx(wanted.item(), abs=1e-12)
             assert found.violation_rate[row].item() == pytest.approx(rate)
-            assert slope[row, 0].tolist() == pytest.approx(gradient.tolist(), abs=1e-12)
+            assert found.derivative[row, 0].tolist() == pytest.approx(gradient.tolist(), abs=1e-12)
 
 
 def plain_smoothed(row, slopes, offset, width, draws, amount):
@@ -109,13 +110,13 @@ def test_smoothed_slopes_are_of_draws_projected_on_what_they_raise(
         torch.tensor([0, 0]),
         output_type="logits",
     )
-    hinge = ExpectedHinge(decision, on="logits")
+    hinge = Hinge(decision, on="logits")
     draws = torch.empty(N_DRAWS, N_FEATURES, dtype=torch.float64)
     draws.uniform_(generator=Generator().manual_seed(seed))
     boxes = Boxes(torch.arange(2), rows, width[:, None])
-    for _ in range(2):
-        slope = torch.empty_like(boxes.width)
-        hinge.estimate(boxes, draws, slope, smoothing=amount)
+    for forward_first in (False, True):
+        samples = Samples(boxes, draws, smoothing=amount)
+        slope = estimate(hinge, samples, forward_first=forward_first).derivative
         for row in range(2):
             wanted = plain_smoothed(
                 rows[row].tolist(), slopes.tolist(), offset, width[row].tolist(), draws, amount
@@ -126,13 +127,12 @@ def test_smoothed_slopes_are_of_draws_projected_on_what_they_raise(
 @given(problems(), st.sampled_from(["symmetric", "asymmetric", "directed"]))
 def test_smoothed_or_not_a_box_that_grows_in_proportion_gains_the_same(problem, shape):
     model, rows, target, width, draws = problem
-    of = box_shape(shape, rows, None, 0.7 if shape == "directed" else None)
-    boxes = of.boxes(torch.arange(len(rows)), width[:, None].expand(-1, of.n_sides, -1))
-    hinge = ExpectedHinge(Decision(model, rows, target, output_type="logits"))
+    empty = empty_boxes(shape, rows, None, 0.7 if shape == "directed" else None)
+    boxes = empty.replace(width=width[:, None].expand(-1, empty.n_sides, -1))
+    hinge = Hinge(Decision(model, rows, target, output_type="logits"))
     gains = []
     for amount in (0.0, 0.3, 1.0):
-        slope = torch.empty_like(boxes.width)
-        hinge.estimate(boxes, draws, slope, smoothing=amount)
+        slope = estimate(hinge, Samples(boxes, draws, smoothing=amount)).derivative
         gains.append((slope * boxes.width).flatten(1).sum(dim=1))
     assert torch.allclose(gains[1], gains[0], atol=1e-12)
     assert torch.allclose(gains[2], gains[0], atol=1e-12)
@@ -141,18 +141,20 @@ def test_smoothed_or_not_a_box_that_grows_in_proportion_gains_the_same(problem, 
 @given(problems())
 def test_summed_over_classes_the_hinge_of_probabilities_is_at_most_1(problem):
     model, rows, target, width, draws = problem
-    hinge = ExpectedHinge(Decision(model, rows, target, output_type="logits"))
-    found = hinge.estimate(Boxes(torch.arange(len(rows)), rows, width[:, None]), draws).hinge
+    hinge = Hinge(Decision(model, rows, target, output_type="logits"))
+    boxes = Boxes(torch.arange(len(rows)), rows, width[:, None])
+    found = estimate(hinge, Samples(boxes, draws), derivative=False).hinge
     assert ((found >= 0) & (found <= 1)).all()
 
 
 @given(problems())
 def test_some_rows_in_any_order_keep_their_class_and_their_reading(problem):
     model, rows, target, width, draws = problem
-    hinge = ExpectedHinge(Decision(model, rows, target))
-    every = hinge.estimate(Boxes(torch.arange(len(rows)), rows, width[:, None]), draws)
+    hinge = Hinge(Decision(model, rows, target))
+    boxes = Boxes(torch.arange(len(rows)), rows, width[:, None])
+    every = estimate(hinge, Samples(boxes, draws), derivative=False)
     order = torch.arange(len(rows)).flip(0)[: max(1, len(rows) - 1)]
-    some = hinge.estimate(Boxes(order, rows[order], width[order][:, None]), draws)
+    some = estimate(hinge, Samples(boxes.take(order), draws), derivative=False)
     assert torch.allclose(every.hinge[order], some.hinge)
     assert torch.allclose(every.violation_rate[order], some.violation_rate)
 
@@ -169,7 +171,7 @@ def test_each_row_keeps_its_own_data():
     decision = Decision(model, rows, row_data=(offset,), batch_size=4)
     assert decision.target.tolist() == [0, 1, 1]
     boxes = Boxes(torch.tensor([2, 0]), torch.zeros(2, 1), torch.zeros(2, 1, 1))
-    ExpectedHinge(decision).estimate(boxes, torch.zeros(2, 1))
+    estimate(Hinge(decision), Samples(boxes, torch.zeros(2, 1)), derivative=False)
     assert seen[-1] == [2.0, 2.0, -1.0, -1.0]
 
 
@@ -178,12 +180,12 @@ def two_scores(x):
 
 
 def test_a_model_without_a_gradient_is_named():
-    hinge = ExpectedHinge(Decision(lambda x: two_scores(x.detach()), torch.ones(2, 1)))
+    hinge = Hinge(Decision(lambda x: two_scores(x.detach()), torch.ones(2, 1)))
     boxes = Boxes(torch.arange(2), torch.ones(2, 1), torch.full((2, 1, 1), 3.0))
-    draws = torch.zeros(3, 1)
-    assert hinge.estimate(boxes, draws).violation_rate.tolist() == [1, 1]
+    samples = Samples(boxes, torch.zeros(3, 1))
+    assert estimate(hinge, samples, derivative=False).violation_rate.tolist() == [1, 1]
     with pytest.raises(PredictorError, match="no gradient with respect to the rows"):
-        hinge.estimate(boxes, draws, torch.zeros(2, 1, 1))
+        estimate(hinge, samples)
 
 
 @given(
@@ -191,25 +193,21 @@ def test_a_model_without_a_gradient_is_named():
     rows=matrices(2, N_FEATURES),
     width=matrices(2, N_FEATURES),
     n_draws=st.integers(2, 5),
-    over=st.sampled_from(["sum", "mean"]),
     batch_size=st.sampled_from([None, 1, 4]),
 )
 def test_attacking_corners_of_a_linear_model_are_its_worst(
-    weights, rows, width, n_draws, over, batch_size
+    weights, rows, width, n_draws, batch_size
 ):
     offset = torch.tensor([0.5, 0.25, 0.0], dtype=torch.float64)
     decision = Decision(
         lambda x: x @ weights + offset, rows, output_type="logits", batch_size=batch_size
     )
-    hinge = ExpectedHinge(decision, on="logits", over_classes=over)
-    width, every = width.abs(), torch.arange(2)
-    weight, rivals = hinge.attacks(every, n_draws)
-    corners = torch.zeros(2, n_draws, N_FEATURES, dtype=torch.float64)
-    slope = torch.zeros(2, 1, N_FEATURES, dtype=torch.float64)
+    hinge, width = Hinge(decision, on="logits"), width.abs()
+    boxes = Boxes(torch.arange(2), rows, width[:, None])
+    sampler = SAMPLERS["adversarial"](hinge, boxes, n_draws, seed=0)
     # The first look tells where the corners go.
     for _ in range(2):
-        boxes = Boxes(every, rows, width[:, None])
-        found = hinge.estimate(boxes, corners, slope, weight=weight, rivals=rivals)
+        found = estimate(hinge, sampler.sample(boxes, 0.0), learn=sampler.learn)
     for row in range(2):
         c = int(decision.target[row])
         scores = rows[row] @ weights + offset
@@ -220,5 +218,4 @@ def test_attacking_corners_of_a_linear_model_are_its_worst(
                 if j != c
             ]
         ).relu()
-        wanted = worst.sum() / (3 if over == "mean" else 1)
-        assert found.hinge[row].item() == pytest.approx(wanted.item(), abs=1e-9)
+        assert found.hinge[row].item() == pytest.approx(worst.sum().item(), abs=1e-9)
