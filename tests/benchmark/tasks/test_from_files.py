@@ -86,7 +86,7 @@ BAD_COLUMNS: dict[str, tuple[dict[str, Any], str]] = {
     "nan": (columns(spoiled(np.nan)), "2 of 8 rows, first in row 4, column debt"),
     "infinity": (columns(spoiled(np.inf)), "first in row 4"),
     "nothing": (columns() | {"age": [None] * 8}, "row 0, column age"),
-    "text": (columns() | {"age": ["old"] * 8}, "column 'age' .* not of numbers"),
+    "text": (columns() | {"age": ["old"] * 8}, "column 'age' .* does not hold numbers"),
     "missing": (dict(list(columns().items())[:2]), "lacks 1 of the model's 3 columns: debt"),
     "misspelt": (
         {"age": ROWS[:, 0], "incom": ROWS[:, 1], "debt": ROWS[:, 2]},
@@ -192,7 +192,7 @@ def test_a_module_that_cannot_be_imported_is_told_with_the_line(
         (torch.rand(3), {}, r"shape \(3,\)"),
         (["a"], {}, "not numbers"),
         (2 * torch.rand(3, 1, 4, 4) + 1, {}, r"must lie in \[0, 1\]"),
-        (ROWS, {"limit": 0}, "at least 1 row"),
+        (ROWS, {"limit": 0}, "limit must be at least 1, is 0"),
         (ROWS, {"background": ROWS[:, :2]}, "do not go with"),
         (ROWS, {"class_names": ("a", "b", "c")}, "3 class names for a model with 2"),
     ],

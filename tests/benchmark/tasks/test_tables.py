@@ -88,5 +88,5 @@ def test_a_model_is_chosen_by_name_and_only_where_there_is_a_choice() -> None:
     assert isinstance(load_task("wine", limit=1, model="mlp").model, nn.Module)
     with pytest.raises(UnknownNameError, match="Did you mean 'forest'"):
         load_task("wine", model="forrest")
-    with pytest.raises(InvalidInputError, match="has one model"):
+    with pytest.raises(InvalidInputError, match="has only one model"):
         load_task("digits", model="forest")

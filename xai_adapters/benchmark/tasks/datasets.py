@@ -1,6 +1,6 @@
-"""Reading the data sets that do not ship with a library.
+"""The data sets that are read from files.
 
-They lie in one folder, which the environment variable `XAI_ADAPTERS_DATA` names.
+Their folder is named by the environment variable `XAI_ADAPTERS_DATA`.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ DATA_VARIABLE = "XAI_ADAPTERS_DATA"
 
 
 class MissingDataError(XaiAdaptersError, FileNotFoundError):
-    """A data file is not there; the message names the file, the variable and what to do."""
+    """A data file is missing; the message names the file, the variable and what to do."""
 
 
 def data_folder() -> Path | None:
-    """The folder that holds the data sets, or None where `XAI_ADAPTERS_DATA` is not set."""
+    """The folder of the data sets, or None if `XAI_ADAPTERS_DATA` is not set."""
     folder = os.environ.get(DATA_VARIABLE)
     return Path(folder).expanduser() if folder else None
 
 
 def data_file(relative: str) -> Path:
-    """Where a data file lies.
+    """Path of a data file.
 
     Args:
         relative: path inside the data folder, such as "imagenet/classes.csv".
 
     Raises:
-        MissingDataError: if the variable is not set or the file is not there.
+        MissingDataError: if the variable is not set or the file does not exist.
     """
     folder = data_folder()
     if folder is None:
@@ -62,10 +62,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read a gzipped idx file of bytes, the format MNIST is distributed in.
 
     The file holds two zero bytes, the type (8: unsigned bytes), the number of dimensions, each
-    dimension as four bytes with the highest first, and the values with the last dimension fastest.
+    dimension as a big-endian 32-bit integer, and the values in row-major order.
 
     Raises:
-        InvalidInputError: if the file is something else, or is cut short.
+        InvalidInputError: if the file has another format or is truncated.
     """
     try:
         content = gzip.decompress(path.read_bytes())
@@ -79,7 +79,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise InvalidInputError(
             f"{path} announces {shape} values but holds {len(content) - start} bytes of them"
         )
-    # A copy, because an array that looks into `bytes` is read-only and torch warns about it.
+    # A copy: a view of `bytes` is read-only, which torch warns about.
     values: NDArray[np.uint8] = np.frombuffer(content, np.uint8, offset=start).copy()
     return values.reshape(shape)
 
@@ -98,7 +98,7 @@ def mnist(split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Animals:
-    """ImageNet photographs of animals, with what SqueezeNet is known to say of them.
+    """ImageNet photographs of animals, with reference predictions of SqueezeNet.
 
     Args:
         images: (n, 3, 224, 224) float32, RGB in [0, 1], in the order of labels.csv.

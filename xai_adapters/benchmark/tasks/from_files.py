@@ -20,12 +20,12 @@ from xai_adapters.utils.references import describe_error, resolve
 
 
 def model_of(reference: str) -> Any:
-    """The model that "module:attribute" names: itself, or what the function there returns.
+    """The model that "module:attribute" names, or that the function of that name returns.
 
-    A function that cannot be called without arguments is itself a model, of an array of rows.
+    A function with required arguments is itself a model, of an array of rows.
 
     Raises:
-        InvalidInputError: if it cannot be imported or made.
+        InvalidInputError: if it cannot be imported, or making it fails.
     """
     found = resolve(reference)
     is_model = isinstance(found, nn.Module) or hasattr(found, "predict_proba")
@@ -47,7 +47,7 @@ def model_of(reference: str) -> Any:
 def _needs_arguments(function: Callable[..., Any]) -> bool:
     try:
         inspect.signature(function).bind()
-    # What has no signature tells nothing.
+    # Some built-in functions have no signature.
     except (TypeError, ValueError) as error:
         return isinstance(error, TypeError)
     return False
@@ -65,24 +65,25 @@ def task_from_files(
     immutable: Sequence[str] = (),
     categories: Sequence[str] = (),
 ) -> Task:
-    """The task of a model and rows in a file; see `task_of`.
+    """A task from a model that can be imported and rows in a file; see `task_of`.
 
     Args:
-        model: "module:attribute" of the model, or of a function that makes it.
+        model: "module:attribute" of the model, or of a function that returns it.
         data: the rows to explain; see `read_data`.
-        background: rows that explainers are fitted to.
-        limit: explain at most so many rows, the first; by default 100.
-        mask_value: what a masked pixel is set to.
-        device: where module and rows are.
-        counterfactuals: compare counterfactuals, with the schema that `encoded_table` makes of the
-            columns. If some of them are text, the model is given DataFrames.
-        immutable: then, names of the features that may not change.
-        categories: then, names of the features that are categories though they hold numbers.
+        background: rows to fit explainers to.
+        limit: largest number of rows to explain, the first ones; 100 by default.
+        mask_value: value of masked pixels.
+        device: of module and rows.
+        counterfactuals: compare counterfactuals, with a schema that is inferred from the columns.
+            If some of them hold text, the model gets DataFrames.
+        immutable: names of the features that may not change; for counterfactuals.
+        categories: names of the categorical features that are stored as numbers; for
+            counterfactuals.
 
     Raises:
-        UnknownNameError: for a feature that is not there.
-        InvalidInputError: for what cannot be used.
-        PredictorError: if the model cannot be asked about the rows.
+        UnknownNameError: for a feature that does not exist.
+        InvalidInputError: for a model or data that cannot be used.
+        PredictorError: if the model fails on the rows.
     """
     found = model_of(model)
     wanted = tuple(str(name) for name in getattr(found, "feature_names_in_", ()))

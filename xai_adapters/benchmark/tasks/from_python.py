@@ -31,26 +31,26 @@ def task_of(
     limit: int | None = None,
     mask_value: float = 0.5,
 ) -> Task:
-    """A task of a model and rows of yours.
+    """A task from your own model and rows.
 
     Args:
         model: a torch module giving class logits or probabilities, an estimator with
             `predict_proba` or `predict`, or a function of an array of rows giving class
             probabilities.
         rows: (n, d) table or (n, channels, height, width) images in [0, 1], as tensor or array.
-        background: (m, ...) rows like those, for explainers that are fitted or need a reference;
-            by default the rows beyond the limit, and all of them if there are none.
-        name: of the task, in results.
-        description: of data and model in one sentence.
+        background: (m, ...) rows for explainers that are fitted or need a reference; by default the
+            rows beyond the limit, or all rows if there are none.
+        name: name of the task in results.
+        description: data and model in one sentence.
         class_names: one for each of the model's outputs.
         feature_names: one for each column.
-        schema: what the columns are; with it counterfactuals are compared, without it attributions.
-        limit: explain at most so many rows, the first; by default 100.
-        mask_value: what a masked pixel is set to.
+        schema: what the columns are; with it, counterfactuals are compared instead of attributions.
+        limit: largest number of rows to explain, the first ones; 100 by default.
+        mask_value: value of masked pixels.
 
     Raises:
-        InvalidInputError: for rows that are no numbers of such a shape, or hold NaN.
-        PredictorError: if the model cannot be asked about the rows.
+        InvalidInputError: for rows of another shape or type, or with NaN.
+        PredictorError: if the model fails on the rows.
 
     Example:
         >>> import numpy as np
@@ -86,7 +86,7 @@ def task_of(
 
 
 def _usable(rows: Any, what: str, names: Sequence[str]) -> Tensor:
-    """Rows as a float32 tensor, if they are numbers and of a shape that can be explained."""
+    """Rows as a checked float32 tensor."""
     try:
         found = torch.as_tensor(rows).to(torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:

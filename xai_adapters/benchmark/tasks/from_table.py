@@ -1,4 +1,4 @@
-"""Other people's tables as rows with a schema, and models that want the columns as they were."""
+"""DataFrames as rows with a schema, and models that take DataFrames as black boxes of rows."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodedTable:
-    """A model with rows that it can be asked about.
+    """A model of encoded rows, with such rows.
 
     Args:
-        model: asked about rows (n, d).
+        model: a model of rows (n, d).
         rows: (n, d) float32.
-        background: (m, d) float32, if there is some.
+        background: (m, d) float32, if any.
         schema: what the columns are.
     """
 
@@ -45,21 +45,21 @@ def encoded_table(
     immutable: Sequence[str],
     categories: Sequence[str],
 ) -> EncodedTable:
-    """Rows with the schema of their columns.
+    """Encode a table, and infer the schema of its columns.
 
-    If all columns are of numbers, the model is given them as they are. If some hold text, rows are
-    encoded one-hot, and the model is given DataFrames again.
+    If all columns hold numbers, the model gets them as they are. If some hold text, rows are
+    encoded one-hot, and decoded to DataFrames for the model.
 
     Args:
         model: a module, an estimator or a function, of arrays or of DataFrames.
         rows: raw columns.
-        background: the same columns of other rows; they count for ranges and categories too.
+        background: other rows with the same columns; ranges and categories include them.
         immutable: names of the features that may not change.
-        categories: names of the features that are categories though they hold numbers.
+        categories: names of the categorical features that are stored as numbers.
 
     Raises:
-        UnknownNameError: for a feature that is not there.
-        InvalidInputError: for columns that cannot be used, with the first such row.
+        UnknownNameError: for a feature that does not exist.
+        InvalidInputError: for columns that cannot be used, with the first bad row.
     """
     frames = [rows] if background is None else [rows, background]
     pandas = require("pandas", "benchmark")
@@ -74,28 +74,28 @@ def encoded_table(
 
 
 class FrameModel:
-    """A model of DataFrames, asked about the rows that a schema makes of them.
+    """A model of DataFrames as a model of encoded rows.
 
     Args:
         model: an estimator, or a function of a DataFrame.
-        schema: of the rows.
+        schema: of the encoded rows.
     """
 
     def __init__(self, model: Any, schema: FeatureSchema) -> None:
         if isinstance(model, torch.nn.Module):
             raise InvalidInputError(
-                "a torch module cannot be given text; encode those columns as it wants them"
+                "a torch module cannot be given text; encode those columns as the module expects"
             )
         self.model, self.schema = model, schema
 
     def __getattr__(self, name: str) -> Any:
-        """What the model has; its methods that answer are given DataFrames."""
+        """An attribute of the model; its prediction methods get DataFrames."""
         if name.startswith("__") or name in ("model", "schema"):
             raise AttributeError(name)
         return wrap_method(self._ask, name, getattr(self.model, name))
 
     def __call__(self, rows: NDArray[Any]) -> Any:
-        """What a function says of rows."""
+        """The predictions of a function."""
         return self._ask(self.model, rows)
 
     def _ask(self, ask: Callable[[DataFrame], Any], rows: NDArray[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What a task's model predicts for the rows to explain."""
+"""The predictions of a task's model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def class_probabilities(task: Task, black_box: BlackBox) -> Tensor:
         )
         raise PredictorError(
             f"the model cannot be asked about {which}: {type(reason).__name__}: {reason}. It is "
-            "asked about all rows before one is explained; leave the row out, or mend the model"
+            "asked about all rows before any is explained; leave out the row, or fix the model"
         ) from error
 
 

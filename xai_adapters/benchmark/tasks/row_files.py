@@ -1,4 +1,4 @@
-"""Rows of other people's, read from a file."""
+"""Rows from .npz and .parquet files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataFile:
-    """What a file of rows holds.
+    """The content of a file of rows.
 
     Args:
         path: of the file.
-        held: its rows: (n, ...) numbers, or raw columns.
-        background: (m, ...) numbers, if it holds some.
-        names: of the columns, if it tells them.
+        held: (n, ...) numbers, or raw columns.
+        background: (m, ...) numbers, if any.
+        names: of the columns, if known.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class DataFile:
         """The rows as (n, ...) numbers.
 
         Raises:
-            InvalidInputError: for a column of something else.
+            InvalidInputError: for a column that does not hold numbers.
         """
         if isinstance(self.held, np.ndarray):
             return self.held
@@ -47,8 +47,8 @@ class DataFile:
                 columns.append(self.held[name].to_numpy().astype(np.float64))
             except (TypeError, ValueError) as error:
                 raise InvalidInputError(
-                    f"column '{name}' of '{self.path}' is not of numbers; encode it as the model "
-                    "wants it"
+                    f"column '{name}' of '{self.path}' does not hold numbers; encode it as the "
+                    "model expects it"
                 ) from error
         return np.stack(columns, axis=1)
 
@@ -56,7 +56,7 @@ class DataFile:
         """The rows of a table as raw columns.
 
         Raises:
-            InvalidInputError: for rows of images, or for another number of names than of columns.
+            InvalidInputError: for images, or if there are not as many names as columns.
         """
         if not isinstance(self.held, np.ndarray):
             return self.held
@@ -67,7 +67,7 @@ def as_frame(rows: NDArray[Any], names: Sequence[str], what: str) -> DataFrame:
     """Rows (n, d) as a DataFrame.
 
     Raises:
-        InvalidInputError: if they are no table of as many columns as there are names, if any.
+        InvalidInputError: if they are not a table, or there are not as many names as columns.
     """
     if rows.ndim != 2 or len(names) not in (0, rows.shape[1]):
         raise InvalidInputError(
@@ -82,12 +82,12 @@ def read_data(path: Path, columns: Sequence[str] = ()) -> DataFile:
     """Rows from a file.
 
     Args:
-        path: an `.npz` with an array `rows`, and perhaps `background` and `feature_names`; or a
+        path: an `.npz` with an array `rows` and optionally `background` and `feature_names`, or a
             `.parquet` with a column for each feature.
-        columns: of a parquet file those that are wanted, in this order; all by default.
+        columns: the columns to read from a parquet file, in this order; all by default.
 
     Raises:
-        InvalidInputError: if the file is not there or holds something else.
+        InvalidInputError: if the file does not exist or has other content.
     """
     readers = {".npz": _read_npz, ".parquet": _read_parquet}
     if path.suffix not in readers:
@@ -115,7 +115,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> DataFile:
     parquet = require("pyarrow.parquet", "benchmark")
     require("pandas", "benchmark")
     try:
-        # What pandas wrote as an index comes back as one, and is no feature.
+        # A pandas index is read back as an index: it is not a feature.
         frame = parquet.read_table(path).to_pandas()
     except (OSError, pyarrow.ArrowException) as error:
         raise InvalidInputError(f"'{path}' cannot be read as parquet: {error}") from error

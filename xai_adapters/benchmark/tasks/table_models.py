@@ -1,4 +1,4 @@
-"""The models of the counterfactual tasks, by the names that `--model` takes."""
+"""The models of the counterfactual tasks, by their names for `--model`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xai_adapters.errors import UnknownNameError, require
 
 
 class TableNet(nn.Module):
-    """A perceptron that standardises its rows itself; rows (n, d) to logits (n, K)."""
+    """A perceptron that standardises its inputs; rows (n, d) to logits (n, K)."""
 
     mean: Tensor
     spread: Tensor
@@ -52,7 +52,7 @@ def _mlp(table: Table, seed: int) -> nn.Module:
 
 
 def _linear(table: Table, seed: int) -> Any:
-    """Logistic regression, fitted in standard units and told in the columns' own."""
+    """Logistic regression, fitted to standardised columns, with coefficients for the raw ones."""
     fitted = _estimator("linear_model", "LogisticRegression")
     mean, spread = _standard(table.rows[: table.n_training])
     model = fitted(replace(table, rows=(table.rows - mean) / spread), seed)
@@ -82,7 +82,7 @@ MODELS: dict[str, Callable[[Table, int], Any]] = {
 
 
 def fit_model(name: str, table: Table, seed: int) -> Any:
-    """A model of a table's decision, fitted to its training rows.
+    """A model of a table's classes, fitted to its training rows.
 
     Raises:
         UnknownNameError: if there is no such model.

@@ -1,4 +1,4 @@
-"""The tables of the counterfactual tasks: rows for a model, and what may change in them."""
+"""The tables of the counterfactual tasks; a table is one decorated function."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from xai_adapters.features.schema import FeatureSchema
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with the decision that a model is to learn.
+    """Rows with the classes that a model learns.
 
     Args:
         rows: (n, d) float32, numbers and one-hot categories.
         labels: (n,) int64 classes.
         schema: what the columns are, and how each feature may change.
         class_names: one name for each class.
-        n_training: so many rows, the first, are for the model and the explainers to learn from.
-        leaf_rows: rows that a leaf of a forest's tree holds at least.
+        n_training: number of rows, the first ones, to train the model and fit explainers.
+        leaf_rows: smallest number of rows in a leaf of a forest.
     """
 
     rows: Tensor
@@ -67,7 +67,7 @@ _ADULT_CATEGORIES = ("workclass", "marital-status", "occupation", "race", "sex")
 def adult(seed: int) -> Table:
     """Adult as the FIMAP paper prepares it: six columns dropped, balanced by undersampling.
 
-    22,844 people, of whom 17,133 are to learn from; every feature may change.
+    22,844 people, of whom 17,133 are for training; every feature may change.
     """
     kept = (*_ADULT_NUMBERS, *_ADULT_CATEGORIES)
     people: list[dict[str, str]] = []
@@ -90,7 +90,7 @@ def adult(seed: int) -> Table:
 
 @_table("adult", "people of the 1994 census and whether they earn above 50,000 dollars")
 def _adult(seed: int) -> Table:
-    """Adult with race and sex as they are."""
+    """Adult with race and sex immutable."""
     table = adult(seed)
     free = [name for name in table.schema.names if name not in ("race", "sex")]
     return replace(table, schema=table.schema.restricted(free))
@@ -98,7 +98,7 @@ def _adult(seed: int) -> Table:
 
 @_table("credit", "made-up applications for a loan; age and sex cannot change")
 def _credit(_: int) -> Table:
-    """Six thousand rows; the first 4,800, whatever the seed, are those that peers learned from."""
+    """6,000 rows; the first 4,800 are for training, whatever the seed."""
     numbers = ("age", "income", "amount", "duration")
     with data_file("credit/credit.csv").open(newline="", encoding="utf-8") as file:
         people = list(csv.DictReader(file))
@@ -129,7 +129,7 @@ def _two_moons(seed: int) -> Table:
 
 
 def _measures(loader: str, seed: int) -> Table:
-    """One of scikit-learn's tables of numbers, shuffled; changed values keep to the range seen."""
+    """One of scikit-learn's tables of numbers, shuffled; values keep to the range in the data."""
     data = getattr(require("sklearn.datasets", "benchmark"), loader)()
     order = np.random.default_rng(seed).permutation(len(data.data))
     rows = torch.from_numpy(data.data[order]).float()

@@ -1,4 +1,4 @@
-"""What is compared on: a model, the rows to explain, and how to mask them."""
+"""A task: a model, the rows to explain, and how to mask them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Comparison = Literal["attribution", "counterfactual"]
 
 @dataclass(frozen=True)
 class Task:
-    """A model with the rows to explain, ready for any explainer and any metric.
+    """A model with rows to explain, for any explainer and any metric.
 
     Args:
         name: the name on the command line.
@@ -26,15 +26,15 @@ class Task:
             itself) or "tabular" (rows are (n, d)).
         model: a torch module in eval mode giving logits or probabilities, or a scikit-learn
             estimator with `predict_proba`.
-        rows: the rows to explain, float32, never part of what the model was trained on.
+        rows: the rows to explain, float32; the model was not trained on them.
         background: training rows of the same shape, for explainers that are fitted or need a
             reference distribution.
         class_names: one name for each column of the model's output.
         mask_value: what a masked feature is set to (images: 0.5 is gray).
         feature_names: one name for each column (tabular).
-        schema: for a table whose counterfactuals are compared: what the columns are, and how each
-            feature may change.
-        facts: what was measured when the task was made (the model's accuracy, say).
+        facts: numbers for the report, such as the model's accuracy.
+        schema: what the columns are and how each feature may change. With it, counterfactuals are
+            compared instead of attributions.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Task:
 
     @property
     def compares(self) -> Comparison:
-        """What explainers are compared in: scores of features, or counterfactuals."""
+        """What is compared: attributions or counterfactuals."""
         return "attribution" if self.schema is None else "counterfactual"
 
     @property
     def differentiable(self) -> bool:
-        """Whether gradients with respect to the rows exist."""
+        """Whether there are gradients with respect to the rows."""
         return isinstance(self.model, torch.nn.Module)
 
     def data_hash(self) -> str:
-        """SHA-256 of the rows to explain, to tell whether two runs saw the same data."""
+        """SHA-256 of the rows to explain, by which runs on the same data are recognised."""
         return hashlib.sha256(self.rows.contiguous().cpu().numpy().tobytes()).hexdigest()

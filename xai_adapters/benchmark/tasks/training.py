@@ -1,9 +1,8 @@
 """A small network, and how the networks of the tasks are trained.
 
-Every activation is a module of its own that is called once and never works in place: explainers
-that put hooks on activations (Captum's DeepLift, GuidedBackprop and LRP) are silently wrong
-otherwise. For LRP only layers are used that it has a rule for, which leaves out `nn.Flatten` and a
-normalising layer of our own.
+Every activation is a module of its own that is called once and never works in place: otherwise
+explainers with hooks on activations (Captum's DeepLift, GuidedBackprop and LRP) are silently wrong.
+LRP needs layers that it has a rule for, which excludes `nn.Flatten` and custom normalisation.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class SmallConvNet(nn.Module):
 def train_small_conv_net(
     images: Tensor, labels: Tensor, *, n_classes: int = 10, **how: Any
 ) -> SmallConvNet:
-    """Train a `SmallConvNet` of so many classes on images (n, 1, size, size), as `trained` does."""
+    """Train a `SmallConvNet` on images (n, 1, size, size); the options are those of `trained`."""
     return trained(lambda: SmallConvNet(images.shape[-1], n_classes), images, labels, **how)
 
 
@@ -70,18 +69,18 @@ def trained(
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> Network:
-    """Train a classifier with Adam and a learning rate that falls to zero.
+    """Train a classifier with Adam and a linearly decreasing learning rate.
 
     The global random state is left as found.
 
     Args:
-        make: gives the network, its weights drawn from torch's random state.
-        rows: (n, ...) what it is given.
+        make: makes the network, with weights drawn from torch's random state.
+        rows: (n, ...) inputs.
         labels: (n,) int64 classes.
         epochs: passes over the rows.
         batch_size: rows a step.
         learning_rate: of the first step.
-        seed: of the initial weights and of the order of the rows.
+        seed: for the initial weights and the order of the rows.
         device: where to train.
         progress: show a bar.
 
@@ -112,6 +111,6 @@ def trained(
 
 @torch.no_grad()
 def predict(network: nn.Module, images: Tensor, batch_size: int = 250) -> Tensor:
-    """Outputs of a network, asked in batches on its own device: (n, n_classes), on the CPU."""
+    """Outputs (n, n_classes) of a network, computed in batches on its device, on the CPU."""
     device = next(network.parameters()).device
     return torch.cat([network(batch.to(device)).cpu() for batch in images.split(batch_size)])
