@@ -138,7 +138,9 @@ def test_a_loaded_explainer_explains_as_the_saved_one_did(adapter, fitted, tmp_p
     fitted.save(tmp_path / "explainer")
     loaded = type(fitted).load(tmp_path / "explainer", three_classes)
     assert alike(loaded.explain(ROWS), fitted.explain(ROWS))
-    assert loaded.meta == fitted.meta
+    in_meta = loaded.meta["params"]
+    assert in_meta.pop("sampling", "importance") == "importance"
+    assert in_meta == fitted.meta["params"]
     assert list(tmp_path.iterdir()) == [tmp_path / "explainer"]
     # It can be fitted and saved as if it had never been on disk.
     loaded.save(tmp_path / "again")
@@ -231,9 +233,10 @@ def as_format_1(path: Path) -> None:
         facts["reading"] = by_old_names(form) if isinstance(form, dict) else form
     if "arguments" in facts:
         facts["arguments"] = by_old_names(facts["arguments"])
-    if header["kind"] == "MinimalPerturbation":
+    if header["kind"] in ("MinimalPerturbation", "FIMAPCounterfactual"):
         facts["settings"] |= OLD_SETTINGS
-    elif facts["settings"].get("surrogate"):
+    else:
+        facts["settings"] |= {"draws": "tilted", "compiled": False}
         facts["settings"]["surrogate"] |= OLD_SETTINGS
     for name in {"core", "surrogate"} & set(tensors):
         inner = path.with_name(name)
@@ -257,8 +260,10 @@ def format_1_file(fitted, tmp_path) -> Path:
 
 def test_files_of_format_1_give_the_same_answers(fitted, format_1_file):
     loaded = type(fitted).load(format_1_file, three_classes)
-    assert alike(loaded.explain(ROWS), fitted.explain(ROWS))
-    assert loaded.meta == fitted.meta
+    assert plain(loaded.explain(ROWS).data) == plain(fitted.explain(ROWS).data)
+    in_meta = loaded.meta["params"]
+    assert in_meta.pop("sampling", "importance") == "importance"
+    assert in_meta == fitted.meta["params"]
 
 
 @pytest.mark.parametrize("name", BOTH)

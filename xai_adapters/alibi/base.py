@@ -41,7 +41,6 @@ from xai_adapters.errors import (
 from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap import MinimalPerturbation
-from xai_adapters.fimap.settings import REMOVED_SETTINGS
 from xai_adapters.model.outputs import check_output_type
 from xai_adapters.semifactual.explainer import SemifactualBox
 from xai_adapters.utils.options import check_number, named_options, shown
@@ -50,7 +49,6 @@ from xai_adapters.utils.persistence import (
     explainer_from_bytes,
     read_explainer,
     renamed_options,
-    without_removed,
     write_explainer,
 )
 
@@ -195,6 +193,11 @@ class Counterfactuals(Explainer, FitMixin):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Candidates (n, d) for another class, and further entries of the explanation's data."""
 
+    @staticmethod
+    @abstractmethod
+    def _current_options(saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of the algorithm as an earlier version saved them, without removed ones."""
+
     def reset_predictor(self, predictor: Any) -> None:
         """Use another predictor from now on; if its decisions differ, call `fit` again.
 
@@ -239,9 +242,7 @@ class Counterfactuals(Explainer, FitMixin):
             NotApplicableError: a `TypeError`, if the predictor cannot be called.
         """
         tensors, facts = read_explainer(path, cls.__name__)
-        settings, words = without_removed(facts["settings"], REMOVED_SETTINGS), facts["words"]
-        if settings.get("surrogate"):
-            settings["surrogate"] = without_removed(settings["surrogate"], REMOVED_SETTINGS)
+        settings, words = cls._current_options(facts["settings"]), facts["words"]
         for name in ("category_map", "cat_vars"):
             if name in words:
                 # The keys of JSON are text.
@@ -266,6 +267,7 @@ class Counterfactuals(Explainer, FitMixin):
         """Restore what `__getstate__` returned."""
         for name in ("_arguments", "_settings", "_output_form"):
             state = {**state, name: renamed_options(state[name])}
+        state["_settings"] = self._current_options(state["_settings"])
         vars(self).update(state)
         if isinstance(self._core, np.ndarray):
             self._core = explainer_from_bytes(self._core_class, torch.from_numpy(self._core))

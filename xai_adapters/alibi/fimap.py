@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -13,9 +14,10 @@ from xai_adapters.alibi.options import IGNORED_BY_INIT, FeatureOptions
 from xai_adapters.features.array_black_box import ArrayBlackBox, like_rows
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap import MinimalPerturbation
-from xai_adapters.fimap.settings import FittingOptions
+from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.utils.options import check_flag, check_whole_number, named_options
+from xai_adapters.utils.persistence import without_removed
 
 
 class FIMAPCounterfactualOptions(FittingOptions, FeatureOptions, total=False):
@@ -108,6 +110,10 @@ class FIMAPCounterfactual(Counterfactuals):
             },
             options,
         )
+
+    @staticmethod
+    def _current_options(saved: Mapping[str, Any]) -> dict[str, Any]:
+        return without_removed(saved, REMOVED_SETTINGS)
 
     def _search(
         self,

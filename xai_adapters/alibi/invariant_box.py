@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from xai_adapters.features.array_black_box import ArrayBlackBox, like_rows
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.semifactual.explainer import SemifactualBox
-from xai_adapters.semifactual.settings import SemifactualOptions
+from xai_adapters.semifactual.settings import SemifactualOptions, current_options
 from xai_adapters.utils.options import named_options
 
 
@@ -96,6 +97,10 @@ class InvariantBoxCounterfactual(Counterfactuals):
             {"target_class": target_class, "output_type": output_type, "threshold": threshold},
             options,
         )
+
+    @staticmethod
+    def _current_options(saved: Mapping[str, Any]) -> dict[str, Any]:
+        return current_options(saved)
 
     def _search(
         self,

@@ -12,7 +12,6 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from xai_adapters.box import Box, BoxOptions, InvariantBox
-from xai_adapters.box.settings import REMOVED_OPTIONS
 from xai_adapters.errors import (
     ConstantPredictorError,
     FitWarning,
@@ -23,12 +22,13 @@ from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.features.standardization import standardization
 from xai_adapters.fimap import MinimalPerturbation
-from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions, Scale
+from xai_adapters.fimap.settings import FittingOptions, Scale
 from xai_adapters.guarantees.sampling_bound import violating_mass
 from xai_adapters.model.state import left_as_found
 from xai_adapters.semifactual.counterfactual import nearest_counterfactuals
 from xai_adapters.semifactual.gradients import differentiable_probabilities, has_gradient
 from xai_adapters.semifactual.result import Semifactual
+from xai_adapters.semifactual.settings import current_options
 from xai_adapters.semifactual.table_boxes import TableBoxes
 from xai_adapters.utils.options import (
     check_choice,
@@ -41,7 +41,6 @@ from xai_adapters.utils.persistence import (
     explainer_bytes,
     explainer_from_bytes,
     read_explainer,
-    without_removed,
     write_explainer,
 )
 
@@ -269,13 +268,8 @@ class SemifactualBox:
         """
         tensors, facts = read_explainer(path, cls.__name__, device)
         schema = None if facts["schema"] is None else FeatureSchema.from_dict(facts["schema"])
-        settings = without_removed(facts["settings"], REMOVED_OPTIONS)
-        surrogate = without_removed(settings["surrogate"] or {}, REMOVED_SETTINGS)
-        loaded = cls(
-            schema=schema,
-            max_width=tensors["max_width"],
-            **{**settings, "surrogate": surrogate or None},
-        )
+        options = current_options(facts["settings"])
+        loaded = cls(schema=schema, max_width=tensors["max_width"], **options)
         loaded._unit, loaded._is_constant = tensors.get("unit"), facts["is_constant"]
         if "surrogate" in tensors:
             loaded._surrogate = explainer_from_bytes(MinimalPerturbation, tensors["surrogate"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from xai_adapters.box.settings import BoxOptions
-from xai_adapters.fimap.settings import FittingOptions, Scale
+from xai_adapters.box.settings import REMOVED_OPTIONS, BoxOptions
+from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions, Scale
+from xai_adapters.utils.persistence import without_removed
 
 
 class SemifactualOptions(BoxOptions, total=False):
@@ -21,3 +23,15 @@ class SemifactualOptions(BoxOptions, total=False):
     surrogate: FittingOptions | None
     internal_batch_size: int | None
     show_progress: bool
+
+
+def current_options(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved options without those that no longer exist, in those of the surrogate too.
+
+    Raises:
+        SavedExplainerError: if such an option was not at its default.
+    """
+    options = without_removed(saved, REMOVED_OPTIONS)
+    if options.get("surrogate"):
+        options["surrogate"] = without_removed(options["surrogate"], REMOVED_SETTINGS)
+    return options
