@@ -22,9 +22,15 @@ from torch.nn.functional import interpolate
 
 from xai_adapters.benchmark.metrics import THRESHOLDS, metric_facts
 from xai_adapters.benchmark.report import render
-from xai_adapters.benchmark.results import Agreement, Curve, ExplainerRun, Gallery, Results
+from xai_adapters.benchmark.results import (
+    MAP_SIDE,
+    Agreement,
+    Curve,
+    ExplainerRun,
+    Gallery,
+    Results,
+)
 from xai_adapters.benchmark.results import Measurement as Mean
-from xai_adapters.benchmark.run import MAP_SIDE
 
 LOADED = """
 <script>addEventListener("load", () => {

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from xai_adapters.benchmark.results.gallery import Gallery
 from xai_adapters.benchmark.results.results import (
     Curve,
     ExplainerRun,
-    Gallery,
     Measurement,
     Results,
 )

@@ -23,8 +23,8 @@ from xai_adapters.benchmark.report.colors import color_indices, palette
 from xai_adapters.benchmark.report.pictures import data_uri
 from xai_adapters.benchmark.report.report import render
 from xai_adapters.benchmark.results.files import write_results
-from xai_adapters.benchmark.results.results import Agreement, Examples, Gallery, Results
-from xai_adapters.benchmark.run.attribution_bench import MAP_SIDE
+from xai_adapters.benchmark.results.gallery import MAP_SIDE, Gallery
+from xai_adapters.benchmark.results.results import Agreement, Examples, Results
 from xai_adapters.errors import ResultsFolderError
 
 CHROMIUM = next(

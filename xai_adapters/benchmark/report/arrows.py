@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xai_adapters.benchmark.report.colors import Floats, as_floats
-from xai_adapters.benchmark.results.results import Gallery
+from xai_adapters.benchmark.results.gallery import Gallery
 from xai_adapters.errors import require
 
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

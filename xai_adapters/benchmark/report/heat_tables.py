@@ -18,7 +18,7 @@ from xai_adapters.benchmark.report.colors import (
     style,
 )
 from xai_adapters.benchmark.report.formats import DASH, format_number
-from xai_adapters.benchmark.results.results import Gallery
+from xai_adapters.benchmark.results.gallery import Gallery
 
 
 @dataclass(frozen=True)

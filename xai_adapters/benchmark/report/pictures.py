@@ -18,7 +18,7 @@ from xai_adapters.benchmark.report.colors import (
     color_indices,
     palette,
 )
-from xai_adapters.benchmark.results.results import Gallery
+from xai_adapters.benchmark.results.gallery import Gallery
 from xai_adapters.errors import require
 
 _LARGE = 64

@@ -8,17 +8,18 @@ from xai_adapters.benchmark.results.comparison import (
     print_comparison,
 )
 from xai_adapters.benchmark.results.files import read_results, write_results
+from xai_adapters.benchmark.results.gallery import MAP_SIDE, Gallery
 from xai_adapters.benchmark.results.results import (
     Curve,
     Examples,
     ExplainerRun,
-    Gallery,
     Measurement,
     Results,
 )
 from xai_adapters.benchmark.results.statistics import bootstrap_interval
 
 __all__ = [
+    "MAP_SIDE",
     "Agreement",
     "Change",
     "Comparison",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xai_adapters.benchmark.results.results import SCHEMA_VERSION, Gallery, Results
+from xai_adapters.benchmark.results.gallery import Gallery
+from xai_adapters.benchmark.results.results import SCHEMA_VERSION, Results
 from xai_adapters.benchmark.results.upgrade import renamed
 from xai_adapters.errors import ResultsFolderError, require
 from xai_adapters.utils.files import replace_file

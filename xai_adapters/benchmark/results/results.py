@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from xai_adapters.benchmark.metrics.agreement import Agreement
+from xai_adapters.benchmark.results.gallery import Gallery
 from xai_adapters.benchmark.results.upgrade import upgraded
-from xai_adapters.utils.tensor_file import read_tensors, write_tensors
 
 SCHEMA_VERSION = 3
-
-_MAP = "map/"
-_LEVELS = 255
 
 
 @dataclass
@@ -104,44 +97,6 @@ class Examples:
     before: list[list[str]]
     after: dict[str, list[list[str]]] = field(default_factory=dict)
     target_classes: dict[str, list[str]] = field(default_factory=dict)
-
-
-@dataclass
-class Gallery:
-    """Some rows and the scores of each explainer, to look at.
-
-    Args:
-        rows: (m, channels, height, width) images in [0, 1], or (m, d) table rows.
-        titles: (m,) the predicted class of each row.
-        maps: for each explainer, (m, height, width) or (m, d) scores; larger is more relevant.
-        signed: for each explainer, whether the sign carries meaning (zero is neutral).
-    """
-
-    rows: Tensor
-    titles: list[str]
-    maps: dict[str, Tensor] = field(default_factory=dict)
-    signed: dict[str, bool] = field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Write the gallery to a file; images are rounded to steps of 1 / 255."""
-        maps = {_MAP + name: each for name, each in self.maps.items()}
-        facts = {"titles": self.titles, "signed": self.signed}
-        rows = (self.rows * _LEVELS).round().byte() if self.rows.ndim == 4 else self.rows
-        write_tensors(path, {"rows": rows, **maps}, facts)
-
-    @classmethod
-    def read(cls, path: Path) -> Gallery:
-        """Read a file that `write` wrote.
-
-        Raises:
-            OSError, ValueError, KeyError: for anything else.
-        """
-        tensors, facts = read_tensors(path)
-        # The file does not keep the order of the run.
-        maps = {name: tensors[_MAP + name] for name in facts["signed"]}
-        rows = tensors["rows"]
-        rows = rows.float() / _LEVELS if rows.dtype == torch.uint8 else rows
-        return cls(rows, facts["titles"], maps, facts["signed"])
 
 
 @dataclass

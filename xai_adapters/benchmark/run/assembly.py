@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xai_adapters.benchmark.results.ranking import rank_explainers
+from xai_adapters.benchmark.results.recording import record_values
 from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.run.blocks import BlockResult, BlockStore
@@ -22,7 +23,7 @@ def assemble(results: Results, bench: Bench, scheduler: Scheduler, store: BlockS
     """Add what is finished to the results, and measure what needs more than one explainer."""
     explained: dict[str, Explained] = {}
     for name, entry in bench.entries.items():
-        run = bench.described(entry)
+        run = bench.new_run(entry)
         results.explainers.append(run)
         if failure := scheduler.failure(name):
             run.status, run.reason = failure
@@ -47,8 +48,10 @@ def assemble(results: Results, bench: Bench, scheduler: Scheduler, store: BlockS
             explained[name] = joined
         for metric in results.metrics:
             if metric in joined.values:
-                values = joined.values[metric]
-                bench.record(results, name, metric, values, of_rows_alone=run.status != "ok")
+                record_values(
+                    results, name, metric, joined.values[metric], seed=bench.seed,
+                    compared=run.status == "ok",
+                )  # fmt: skip
     bench.finish(results, explained)
     rank_explainers(results)
 

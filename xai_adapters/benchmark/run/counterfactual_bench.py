@@ -1,7 +1,4 @@
-"""Comparing counterfactuals: the same rows, constraints and black box for all, and what each cost.
-
-What is measured of a row is the mean over the seeds that explainers are made with.
-"""
+"""A comparison of counterfactuals, of the same rows under the same constraints."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from torch import Tensor
 from xai_adapters.benchmark.metrics.attribution_metric import Explain, ExplainModel
 from xai_adapters.benchmark.metrics.counterfactual_metric import Counterfactuals, ReferenceRows
 from xai_adapters.benchmark.metrics.metric import COMMON, measured, registered_metrics
+from xai_adapters.benchmark.results.recording import record_values
 from xai_adapters.benchmark.results.results import Examples, ExplainerRun, Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.tasks.task import Task
@@ -21,11 +19,11 @@ from xai_adapters.features.kinds import Categorical
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.registry import ExplainerEntry, Subject
 
-# Whose fit has to pay: the break-even is against it.
+# The explainer whose fit has to pay off.
 OURS = "fimap_line_search"
 _N_EXAMPLES = 20
-# An explainer that mostly fails would leave no row that is valid for all.
-_LEAST_VALIDITY = 0.5
+# An explainer that mostly fails would leave no row on which all succeed.
+_MIN_VALIDITY = 0.5
 
 
 class CounterfactualBench(Bench):
@@ -38,11 +36,11 @@ class CounterfactualBench(Bench):
         self.reference = ReferenceRows(task.schema, task.background, labels)
 
     def subject(self, model: Any, seed: int) -> Subject:
-        """What explainers are made for, with the schema."""
+        """What an explainer is made for, with the schema."""
         return Subject(model, self.task.background, "tabular", None, seed, self.task.schema)
 
     def call(self, explainer: Any) -> Explain:
-        """The call for changed rows."""
+        """The call that returns changed rows."""
         call: Explain = explainer.counterfactuals
         return call
 
@@ -51,38 +49,37 @@ class CounterfactualBench(Bench):
         entry: ExplainerEntry,
         explainer: Any,
         rows: slice,
-        answer: Tensor,
-        ask_of_model: ExplainModel,
+        explanations: Tensor,
+        explain_model: ExplainModel,
     ) -> dict[str, Tensor]:
-        """How good the changed rows are."""
-        asked, predicted = self.task.rows[rows], self.predicted[rows]
-        predict = self.black_box.labels
-        return dict(
-            measured(
-                Counterfactuals(predicted, predict(answer), self.reference, asked, answer, predict)
-            )
-        )
+        """The metrics of counterfactuals."""
+        predict, predicted = self.black_box.labels, self.predicted[rows]
+        counterfactuals = Counterfactuals(
+            predicted, predict(explanations), self.reference, self.task.rows[rows], explanations,
+            predict,
+        )  # fmt: skip
+        return dict(measured(counterfactuals))
 
-    def kept(self, entry: ExplainerEntry, answer: Tensor) -> Tensor:
+    def to_keep(self, entry: ExplainerEntry, explanations: Tensor) -> Tensor:
         """The changed rows."""
-        return answer
+        return explanations
 
     def finish(self, results: Results, explained: Mapping[str, Explained]) -> None:
-        """Measure distances again where every explainer succeeded, and when fitting has paid."""
-        able = {
+        """Add distances on the rows where all succeeded, examples, and when a fit pays off."""
+        successful = {
             name: each.values
             for name, each in explained.items()
-            if each.values["validity"].mean() >= _LEAST_VALIDITY
+            if each.values["validity"].mean() >= _MIN_VALIDITY
         }
-        n = min((len(values["validity"]) for values in able.values()), default=0)
+        n = min((len(values["validity"]) for values in successful.values()), default=0)
         common = torch.ones(n, dtype=torch.bool)
-        for values in able.values():
+        for values in successful.values():
             common &= values["validity"][:n] == 1
-        for name, values in able.items():
+        for name, values in successful.items():
             for metric in registered_metrics():
                 if metric.compared_on_common_rows and metric.name in values:
                     of_common = values[metric.name][:n].masked_fill(~common, torch.nan)
-                    self.record(results, name, metric.name + COMMON, of_common)
+                    record_values(results, name, metric.name + COMMON, of_common, seed=self.seed)
         results.examples = self._examples(explained)
         runs = {run.name: run for run in results.explainers if run.status == "ok"}
         if OURS in runs:
@@ -96,29 +93,29 @@ class CounterfactualBench(Bench):
         examples = Examples(
             [feature.name for feature in schema.features],
             [names[label] for label in self.predicted[:n].tolist()],
-            read_aloud(schema, self.task.rows[:n]),
+            rows_as_text(schema, self.task.rows[:n]),
         )
         for name, each in explained.items():
             changed = each.explanations[0][:n].to(self.task.rows)
             if len(changed) == n:
-                examples.after[name] = read_aloud(schema, changed)
+                examples.after[name] = rows_as_text(schema, changed)
                 labels = self.black_box.labels(changed).tolist()
                 examples.target_classes[name] = [names[label] for label in labels]
         return examples
 
 
-def read_aloud(schema: FeatureSchema, rows: Tensor) -> list[list[str]]:
-    """Model rows (n, d) as people read them: for each row the text of each feature.
+def rows_as_text(schema: FeatureSchema, rows: Tensor) -> list[list[str]]:
+    """Model rows (n, d) as text: for each row the value of each feature.
 
     Example:
-        >>> read_aloud(FeatureSchema.all_continuous(2), torch.tensor([[1.25, -3.0]]))
+        >>> rows_as_text(FeatureSchema.all_continuous(2), torch.tensor([[1.25, -3.0]]))
         [['1.25', '-3']]
     """
     texts = []
     for feature in schema.features:
         if isinstance(feature, Categorical):
-            held = rows[:, list(feature.columns)]
-            codes = held.argmax(dim=1) if feature.one_hot else held[:, 0].long()
+            columns = rows[:, list(feature.columns)]
+            codes = columns.argmax(dim=1) if feature.one_hot else columns[:, 0].long()
             texts.append([str(feature.categories[code]) for code in codes.tolist()])
         else:
             texts.append([f"{value:.4g}" for value in rows[:, feature.column].tolist()])
@@ -126,9 +123,9 @@ def read_aloud(schema: FeatureSchema, rows: Tensor) -> list[list[str]]:
 
 
 def break_even(ours: ExplainerRun, other: ExplainerRun) -> float:
-    """From how many rows on fitting and explaining takes ours less time; infinity for never."""
+    """Number of rows from which on our fit and explanations take less time; infinity for never."""
     gain = (other.seconds_per_row or 0.0) - (ours.seconds_per_row or 0.0)
-    owed = ours.fit_seconds - other.fit_seconds
+    extra_fit = ours.fit_seconds - other.fit_seconds
     if gain <= 0:
-        return 0.0 if owed < 0 else float("inf")
-    return max(0.0, owed / gain)
+        return 0.0 if extra_fit < 0 else float("inf")
+    return max(0.0, extra_fit / gain)

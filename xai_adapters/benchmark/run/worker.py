@@ -142,23 +142,25 @@ class Worker:
         return _MadeExplainer(explainer, counter, memory, costs, _settings(explainer))
 
     def _explain(self, block: Block, made: _MadeExplainer) -> BlockResult:
-        """Explain the rows at once, and measure the answer."""
+        """Explain the rows at once, and measure the explanations."""
         entry, explain = self.bench.entries[block.explainer], self.bench.call(made.explainer)
         rows, classes = self.bench.task.rows[block.rows], self.bench.predicted[block.rows]
         self.on_stage("explain")
         with self._reproducible(block, "explain"):
             start = time.perf_counter()
-            answer = explain(rows, classes)
+            explanations = explain(rows, classes)
             wait(rows)
             seconds = time.perf_counter() - start
         queries, memory = made.counter.taken(), made.peak_memory()
-        answer = self.bench.checked(answer, block.rows)
+        explanations = self.bench.checked(explanations, block.rows)
         self.on_stage("measure")
         with self._reproducible(block, "measure"):
-            of_model = partial(self._explain_model, block, made)
-            values = self.bench.measure(entry, made.explainer, block.rows, answer, of_model)
+            explain_model = partial(self._explain_model, block, made)
+            values = self.bench.measure(
+                entry, made.explainer, block.rows, explanations, explain_model
+            )
         return BlockResult(
-            self.bench.kept(entry, answer),
+            self.bench.to_keep(entry, explanations),
             {name: each.double() for name, each in values.items()},
             {
                 "seconds": seconds,
