@@ -7,8 +7,9 @@ An explainer under test may be
 - a callable of `(rows, target)`, or of `(rows, target, max_width=...)` if it takes a bound C on
   widths, a number or one for each feature.
 
-It answers with half widths (n, d), with an object that has a `width`, or with one that has `lower`
-and `upper` bounds; a `violating_mass` of it bounds the share of each box that it gives up itself.
+It answers with half widths (n, d), with an object that has a `width`, or with one that has bounds
+`lower` and `upper`; its `violating_mass`, if it has one, is the share of each box that may violate,
+by its own account.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Box:
     Attributes:
         lower: (n, d) float64.
         upper: (n, d) float64.
-        violating_mass: the share of a box that may have another class, as the answer itself says.
+        violating_mass: the share of a box that may have another class, by its own account.
     """
 
     lower: Tensor
@@ -104,5 +105,5 @@ def _read(answer: Any, rows: Tensor) -> Box:
     if not (lower <= upper).all():
         raise UnusableAnswerError("the explainer returned a width that is NaN or below 0")
     if not (torch.isfinite(lower) & torch.isfinite(upper)).all():
-        raise UnusableAnswerError("the explainer returned a box that does not end")
+        raise UnusableAnswerError("the explainer returned a box without finite bounds")
     return Box(lower, upper, float(getattr(answer, "violating_mass", 0)))

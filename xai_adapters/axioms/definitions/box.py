@@ -4,9 +4,9 @@ A row x of class o has a box of half widths w(x), at most the bound C. The expla
 in any of the ways of `xai_adapters.axioms.answers.boxes`. Rows on a boundary are left out: they
 have no class of their own.
 
-No search proves a box invariant. Draws bound the part of it that is not, and an attack tries to
-find that part; both are of use only beside the share that the explainer itself claims: a box that
-was optimised for few violations among uniform draws does not promise that there are none.
+No search proves a box invariant. Draws bound the share that violates, and an attack tries to find a
+violation; both are compared with the share that the explainer itself claims, because a box that was
+optimised for few violations among uniform draws does not promise that there are none.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class _Boxed:
 
 @define(
     rows_of_classes,
-    statement="Of the points of a box at most the claimed share has another class, beside what the "
-    "answer itself gives up.",
+    statement="At most the claimed share of the points of a box has another class, besides the "
+    "share that the answer itself admits.",
     formula="P(f_o(x + t w) < f_j(x + t w) for some j) <= claim, for t uniform in [-1, 1]^d; of n "
     "draws v violate, and the gap is the smallest p that makes v or more of them as likely as 1e-9",
     source=f"{_IKENO}, equation 3.1; Chernoff's bound, which is ln(1 / delta) / n for no violation",
@@ -143,7 +143,7 @@ def _divergence(a: float, b: float) -> float:
 
 @define(
     rows_of_classes,
-    statement="An attack finds a point of another class in the claimed share of boxes at most.",
+    statement="An attack finds a point of another class in at most the claimed share of boxes.",
     formula="f_o(x + t w) >= f_j(x + t w) for all |t_i| <= 1 and j != o, as far as corners, draws "
     "and projected gradients see",
     source=f"{_IKENO}, Problem 2.1; Madry et al. 2018: projected gradient descent",

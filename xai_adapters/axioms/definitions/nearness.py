@@ -1,7 +1,7 @@
 """What counterfactuals promise about their distance: no needless change, no needless length.
 
-Near is meant in standard deviations of the background's columns for an explainer that is made for a
-subject, and knows the background; in the rows' own units for one made for a model alone.
+Distances are in standard deviations of the background's columns for an explainer that is made for a
+subject, and knows the background; in the rows' own units for one that is made for a model alone.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _ROUNDING = 1e-6
     rtol=0,
 )
 def no_needless_change(trial: Trial) -> Finding:
-    """The largest share of a row's changed features that can, each alone, be put back."""
+    """The largest share of a row's changed features that can each be undone alone."""
     found = explained(trial)
     rows = found.rows_with_counterfactual()
     before, after = found.before[rows], found.after[rows]
     changed = (after - before).abs() > _ROUNDING
-    # (a, d, d): for each feature the row with that one put back.
+    # (a, d, d): for each feature the row with that change undone.
     own = torch.eye(before.shape[1], dtype=torch.bool)
     points = torch.where(own, before[:, None], after[:, None])
     flips = found.reaches(points.flatten(0, 1), rows.repeat_interleave(before.shape[1]))
@@ -125,7 +125,7 @@ def idempotence(trial: Trial) -> Finding:
     if len(chosen) == 0:
         raise NotApplicableError("it finds no counterfactual here")
     expected = torch.cat((rows[there], first.after[done]))
-    # Told of the class that was to be left, not of the one it has left it for.
+    # Given the class that was to be left, not the one that was reached.
     original_class = None if first.target is not None else first.original_class[chosen]
     again = explain(
         expected, None if first.target is None else first.target[chosen], original_class

@@ -21,8 +21,9 @@ from xai_adapters.errors import (
     NotApplicableError,
 )
 
-# Beyond this a counterexample is small enough.
-_SHRINK_SECONDS = 3.0
+# Beyond this a counterexample is small enough: seconds of computing, which are the same on a busy
+# machine, and of waiting.
+_SHRINK_SECONDS, _SHRINK_WALL_SECONDS = 3.0, 20.0
 # So few cases are tried whatever the budget says; the first that hypothesis draws is the plainest.
 _LEAST_EXAMPLES = 3
 _REFUSALS = (NotApplicableError, MissingDependencyError, ConstantPredictorError)
@@ -37,7 +38,7 @@ class _BrokenError(Exception):
 
 
 class _CrashedError(Exception):
-    """What hypothesis sees of a crash: another matter, behind which it goes on searching."""
+    """What hypothesis sees of a crash: another failure, so that it searches on."""
 
 
 class Search:
@@ -68,7 +69,8 @@ class Search:
         self.refusal = self.own_error = ""
         self.nearest: Finding | None = None
         self.counterexample: tuple[Case, Finding | Exception] | None = None
-        self._started, self._failed_at = time.perf_counter(), 0.0
+        self._started = time.perf_counter()
+        self._failed_at: tuple[float, float] | None = None
 
     def run(
         self,
@@ -132,18 +134,19 @@ class Search:
             if self.nearest is None or _ratio(outcome) > _ratio(self.nearest):
                 self.nearest = outcome
             return
-        self._failed_at = self._failed_at or time.perf_counter()
+        self._failed_at = self._failed_at or (time.thread_time(), time.perf_counter())
         if self.counterexample is None or _rank(case, outcome) < _rank(*self.counterexample):
             self.counterexample = case, outcome
 
     def _check_time(self) -> None:
         now = time.perf_counter()
-        n_seen = self.n_tried + self._n_refused
-        if self.counterexample:
-            is_enough = now - self._failed_at > _SHRINK_SECONDS
+        if self._failed_at:
+            computing, failed_at = self._failed_at
+            is_enough = time.thread_time() - computing > _SHRINK_SECONDS
+            is_enough |= now - failed_at > _SHRINK_WALL_SECONDS
         else:
             is_late = self._budget is not None and now - self._started > self._budget
-            is_enough = is_late and n_seen >= _LEAST_EXAMPLES
+            is_enough = is_late and self.n_tried + self._n_refused >= _LEAST_EXAMPLES
         if is_enough:
             raise _Enough
 
