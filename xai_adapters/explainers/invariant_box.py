@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from xai_adapters.box import Box, InvariantBox
+from xai_adapters.box import Box, InvariantBox, InvariantBoxOptions
 from xai_adapters.explainers.patches import patches
 from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.registry.claims import QUERIES_MODEL, WIDTHS, claims_nothing
@@ -21,6 +22,7 @@ from xai_adapters.registry.entries import (
 )
 from xai_adapters.registry.subject import Subject
 from xai_adapters.semifactual.explainer import SemifactualBox
+from xai_adapters.semifactual.settings import SemifactualOptions
 
 _PHOTOGRAPH = 10_000
 # Numbers in the points that are drawn around a row in a step.
@@ -43,13 +45,13 @@ class BoxExplainer:
     """
 
     network: nn.Module
-    options: Mapping[str, Any]
+    options: InvariantBoxOptions
     places: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The options as plain values."""
-        return _plain(self.options)
+        """All settings of the solver as plain values."""
+        return _plain(vars(InvariantBox(**self.options).settings))
 
     def explain(self, rows: Tensor, target: Tensor) -> Tensor:
         """How little each feature may move."""
@@ -57,9 +59,10 @@ class BoxExplainer:
 
     def boxes(self, rows: Tensor, target: Tensor, max_width: float | Tensor | None = None) -> Box:
         """The box around each row, within another bound on its widths if one is given."""
-        bound = {} if max_width is None else {"max_width": max_width}
-        solver = InvariantBox(**{**self.options, **bound})
-        return solver.solve(self.network, rows, target, **self.places)
+        options = self.options
+        if max_width is not None:
+            options = {**options, "max_width": max_width}
+        return InvariantBox(**options).solve(self.network, rows, target, **self.places)
 
 
 @registered(
@@ -124,7 +127,11 @@ def directed_box(subject: Subject) -> Explainer:
 
 
 def _boxes(
-    subject: Subject, *, max_draws: int = 32, baseline: float | None = None, **options: Any
+    subject: Subject,
+    *,
+    max_draws: int = 32,
+    baseline: float | None = None,
+    **options: Unpack[InvariantBoxOptions],
 ) -> Explainer:
     """Boxes with the defaults; larger images get fewer draws, photographs one width a pixel.
 
@@ -148,14 +155,16 @@ def _boxes(
         "no_needless_change": "it tries each feature once, and undoes changes of others later",
     },
 )
-def invariant_box_counterfactual(subject: Subject, **options: Any) -> CounterfactualGenerator:
+def invariant_box_counterfactual(
+    subject: Subject, **options: Unpack[SemifactualOptions]
+) -> CounterfactualGenerator:
     """The counterfactual beyond the largest box in which the class stays.
 
     The narrowest features move first.
     """
     black_box = ArrayBlackBox(subject.model)
     options = {"seed": subject.seed, **options}
-    solver = SemifactualBox(**{"schema": subject.schema, **options})
+    solver = SemifactualBox(schema=subject.schema, **options)
     solver.fit(subject.background, black_box)
 
     def counterfactuals(rows: Tensor, original_class: Tensor) -> Tensor:
