@@ -230,9 +230,10 @@ ONE = torch.ones(1, 2)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"slack_penalty": -1.0}, "they are -1.0, 0 and 100"),
-        ({"n_rivals": 0}, "n_rivals at least 1"),
-        ({"max_width": 0.0}, "max_width must be positive"),
+        ({"slack_penalty": -1.0}, "slack_penalty must be at least 0, is -1.0"),
+        ({"n_rivals": 0}, "n_rivals must be at least 1, is 0"),
+        ({"n_noisy": 1.5}, "n_noisy must be a whole number, is 1.5"),
+        ({"max_width": 0.0}, "max_width must be more than 0, is 0.0"),
         ({"max_width": torch.ones(3)}, r"max_width of shape \(3,\) does not fit"),
         ({"tied": torch.zeros(1, 3, dtype=torch.int64)}, "feature mask of shape"),
         ({"target": 2}, "not among the classes 0 to 1"),

@@ -1,4 +1,4 @@
-"""Which points of some boxes are looked at, and sums over them for each box."""
+"""Which points of some boxes are evaluated, and sums over them for each box."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ class ChosenPoints:
         self._row, self._draw = every // n_draws, every % n_draws
 
     def of(self, values: Tensor) -> Tensor:
-        """The points' (k, ...) of values that draws (m, ...) have, the same for all boxes."""
+        """Values (k, ...) of the points, from those of draws (m, ...) that all boxes share."""
         if self._at is None:
             return values.expand(*self._shape, *values.shape[1:]).flatten(0, 1)
         return values[self._draw]
 
     def of_each(self, values: Tensor) -> Tensor:
-        """The points' (k, ...) of values (b, m, ...)."""
+        """Values (k, ...) of the points, from those of all points (b, m, ...)."""
         values = values.flatten(0, 1)
         return values if self._at is None else values[self._at]
 
     def of_rows(self, values: Tensor) -> Tensor:
-        """The points' (k, ...) of values that boxes (b, ...) have, the same for all draws."""
+        """Values (k, ...) of the points, from those of their boxes (b, ...)."""
         if self._at is None:
             return values[:, None].expand(*self._shape, *values.shape[1:]).flatten(0, 1)
         return values[self._row]
 
     def sums(self, values: Tensor) -> Tensor:
-        """Sums (b, ...) of the points' values (k, ...) over those of each box.
+        """Sums (b, ...) of values (k, ...) over the chosen points of each box.
 
-        On a processor they are added one after the other, so that of those over all, with zeros for
-        some, each digit is that of those over the others.
+        On a processor they are added one after the other, so that points with the value 0 can be
+        left out without changing a digit.
         """
         if self._at is None and values.device.type != "cpu":
             return values.view(*self._shape, *values.shape[1:]).sum(dim=1)
@@ -60,7 +60,7 @@ class ChosenPoints:
         return total
 
     def add(self, values: Tensor, part: Tensor, total: Tensor) -> None:
-        """Add the points' values (k, ...) to totals (b, p, ...), draws (m,) belonging to parts."""
+        """Add values (k, ...) to totals (b, p, ...) of parts; `part` (m,) is that of each draw."""
         if self._at is None:
             total.index_add_(1, part, values.view(*self._shape, *values.shape[1:]))
         else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
 
-import torch
 from torch import Generator, Tensor
 from typing_extensions import Unpack
 
@@ -15,12 +13,12 @@ from xai_adapters.box.hinge import Hinge
 from xai_adapters.box.result import Box
 from xai_adapters.box.search import search
 from xai_adapters.box.settings import BoxSettings, InvariantBoxOptions
-from xai_adapters.box.shapes import empty_boxes
-from xai_adapters.errors import BoxWarning, InvalidInputError
+from xai_adapters.box.shapes import empty_boxes, width_of_each
+from xai_adapters.errors import BoxWarning
 from xai_adapters.features.groups import FeatureGroups
 from xai_adapters.model.decision import Decision
 from xai_adapters.model.state import left_as_found
-from xai_adapters.utils.options import call_as_text, named_options
+from xai_adapters.utils.options import named_options, shown
 from xai_adapters.utils.rows import fastest_batch_size
 
 
@@ -115,9 +113,7 @@ class InvariantBox:
 
     def __repr__(self) -> str:
         """The call that makes a solver like this one, without defaults."""
-        values = {each.name: getattr(self.settings, each.name) for each in fields(BoxSettings)}
-        defaults = {each.name: each.default for each in fields(BoxSettings)}
-        return call_as_text(type(self).__name__, values, defaults)
+        return shown(self, vars(self.settings))
 
     @named_options()
     def solve(
@@ -172,7 +168,9 @@ class InvariantBox:
             groups = None if tied is None else FeatureGroups(tied, x)
             hinge = Hinge(decision, settings.hinge_on)
             empty = empty_boxes(settings.shape, x, settings.bounds, baseline)
-            max_width = _max_width(settings.max_width, empty.x, groups)
+            max_width = width_of_each(settings.max_width, empty.x)
+            if groups is not None:
+                max_width = groups.smallest(max_width)
             found = search(hinge, empty, max_width, penalty, settings, groups)
             # Numbers of their own: how many the search took depends on the slowest row.
             generator = Generator(x.device).manual_seed(2 * settings.seed + 1)
@@ -195,19 +193,6 @@ class InvariantBox:
             violation_rate=seen.violation_rate,
             history=found.history,
         )
-
-
-def _max_width(max_width: float | Tensor, x: Tensor, groups: FeatureGroups | None) -> Tensor:
-    """C for every feature of every row."""
-    width = torch.as_tensor(max_width).to(x)
-    try:
-        width = width.expand(x.shape)
-    except RuntimeError as error:
-        raise InvalidInputError(
-            f"max_width of shape {tuple(width.shape)} does not fit rows of shape "
-            f"{tuple(x.shape[1:])}"
-        ) from error
-    return width if groups is None else groups.smallest(width)
 
 
 def _warn(decision: Decision, undefined: Tensor, no_gradient: Tensor) -> None:

@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from xai_adapters.errors import InvalidInputError, require
+from xai_adapters.box.shapes import check_max_width, width_of_each
+from xai_adapters.errors import require
 from xai_adapters.features.groups import FeatureGroups
 from xai_adapters.model.decision import Decision
 from xai_adapters.model.gradients import input_gradient
 from xai_adapters.model.outputs import OutputType
 from xai_adapters.model.state import left_as_found
+from xai_adapters.utils.options import (
+    check_flag,
+    check_number,
+    check_whole_number,
+    named_options,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -28,7 +35,7 @@ class LinearProgramBox:
     Attributes:
         below: (n, ...) how far each feature may move down, v of Hara et al.
         above: (n, ...) how far it may move up, their u.
-        target: (n,) the class that is kept.
+        target: (n,) the class that the box keeps.
         slack: (n,) by how much the worst linear constraint is violated; 0 if none is.
         solved: (n,) whether the program has a solution. Without slack it has none around a row of
             another class; its widths are 0.
@@ -47,6 +54,7 @@ class LinearProgramBox:
         return widest.view(-1, *(1,) * (width.ndim - 1)) - width
 
 
+@named_options()
 def linear_program_box(
     model: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -92,16 +100,18 @@ def linear_program_box(
         symmetric: whether a feature moves as far down as up, as in Ikeno and Hara.
         n_noisy: copies of the row with normal noise.
         noise: its standard deviation, one number or a tensor that broadcasts against a row.
-        n_rivals: other classes that are kept out, the strongest at the row.
-        output_type: what the model returns: "probabilities", "logits", or "auto" to look at each
-            row.
+        n_rivals: other classes to keep out of the box, the strongest at the row.
+        output_type: what the model returns: "probabilities", "logits", or "auto" to decide for
+            each row by its outputs.
         threshold: for a model with one output, the value that separates its two classes.
         internal_batch_size: rows the model sees at once; it bounds memory and does not change the
             result.
         seed: of the noise, which all rows share.
 
     Raises:
-        InvalidInputError: for a bad target, mask or setting.
+        InvalidInputError: for a target or mask that does not fit, or an option of the wrong type or
+            out of range.
+        UnknownOptionError: for an option that does not exist.
         PredictorError: if the model has no gradient, returns NaN at a row, or not one row of
             outputs for each row.
         MissingDependencyError: if scipy is not installed.
@@ -114,11 +124,12 @@ def linear_program_box(
         >>> box.below.round(decimals=4).tolist(), box.above.round(decimals=4).tolist()
         ([[0.05, 0.3]], [[0.3, 0.3]])
     """
-    if slack_penalty < 0 or n_noisy < 0 or n_rivals < 1:
-        raise InvalidInputError(
-            "slack_penalty and n_noisy must not be negative and n_rivals at least 1; they are "
-            f"{slack_penalty}, {n_noisy} and {n_rivals}"
-        )
+    check_number("slack_penalty", slack_penalty, at_least=0)
+    check_whole_number("n_noisy", n_noisy, at_least=0)
+    check_whole_number("n_rivals", n_rivals, at_least=1)
+    check_whole_number("seed", seed)
+    check_flag("symmetric", symmetric)
+    check_max_width(max_width)
     x = x.detach()
     with left_as_found(model, x.device):
         decision = Decision(
@@ -131,11 +142,8 @@ def linear_program_box(
         )
         mask = torch.arange(x[0].numel(), device=x.device).view(1, *x.shape[1:])
         groups = FeatureGroups(mask if tied is None else tied, x)
-        widest = torch.as_tensor(max_width).to(x)
-        if not (widest > 0).all():
-            raise InvalidInputError(f"max_width must be positive; it is {max_width}")
         size = groups.total(torch.ones_like(x))
-        bound = groups.total(groups.smallest(_like(widest, x))) / size.clamp(min=1)
+        bound = groups.total(groups.smallest(width_of_each(max_width, x))) / size.clamp(min=1)
         # A copy without noise first.
         generator = Generator(x.device).manual_seed(seed)
         copies = [torch.zeros_like(x[0])]
@@ -155,10 +163,10 @@ def linear_program_box(
                 )
                 found.append(program.solve(slack_penalty, symmetric))
     below, above, slack, solved = zip(*found, strict=True)
-    ends = [torch.from_numpy(np.stack(each)).to(x) for each in (below, above)]
+    widths = [torch.from_numpy(np.stack(each)).to(x) for each in (below, above)]
     return LinearProgramBox(
-        below=groups.spread(ends[0]).view(x.shape),
-        above=groups.spread(ends[1]).view(x.shape),
+        below=groups.spread(widths[0]).view(x.shape),
+        above=groups.spread(widths[1]).view(x.shape),
         target=decision.target,
         slack=torch.tensor(slack).to(x),
         solved=torch.tensor(solved, device=x.device),
@@ -231,16 +239,6 @@ class _Program:
         # A solver's bounds have a tolerance.
         widths = np.clip(found.x[:-1], 0, bounds)
         return widths[:n], widths[-n:], float(found.x[-1]), True
-
-
-def _like(width: Tensor, x: Tensor) -> Tensor:
-    try:
-        return width.expand(x.shape)
-    except RuntimeError as error:
-        raise InvalidInputError(
-            f"max_width of shape {tuple(width.shape)} does not fit rows of shape "
-            f"{tuple(x.shape[1:])}"
-        ) from error
 
 
 def _array(values: Tensor) -> Array:

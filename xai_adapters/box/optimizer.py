@@ -117,7 +117,7 @@ class RowOptimizer:
         if closure.default is inspect.Parameter.empty:
             raise InvalidInputError(
                 f"optimizer {type(self._optimizer).__name__} asks for the objective again within "
-                "a step; choose one that takes the gradient alone, such as torch.optim.Adam"
+                "a step; choose one that needs only the gradient, such as torch.optim.Adam"
             )
 
     def step(self, gradient: Tensor, done: float) -> None:
@@ -154,7 +154,7 @@ class RowOptimizer:
         self.values = new
 
     def _state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers of each value, by name."""
+        """The optimiser's state for each value, by name."""
         state = self._optimizer.state[self.values]
         return {
             name: value for name, value in state.items() if isinstance(value, Tensor) and value.ndim

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict, get_args
 
-import torch
 from torch import Tensor
 
 from xai_adapters.box.hinge import HingeOn
 from xai_adapters.box.optimizer import Optimizer, Schedule, check_optimizer, check_schedule
 from xai_adapters.box.samplers import SAMPLERS, SamplingName
-from xai_adapters.box.shapes import SHAPES, Range, ShapeName
+from xai_adapters.box.shapes import SHAPES, Range, ShapeName, check_max_width
 from xai_adapters.errors import InvalidInputError
 from xai_adapters.model.outputs import OutputType, check_output_type
 from xai_adapters.utils.options import (
@@ -122,14 +121,7 @@ class BoxSettings:
         self._check_sampling()
 
     def _check_width(self) -> None:
-        try:
-            width = torch.as_tensor(self.max_width)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InvalidInputError(
-                f"max_width must be a number or a tensor, is {self.max_width!r:.60}"
-            ) from error
-        if not (width > 0).all():
-            raise InvalidInputError(f"max_width must be more than 0, is {self.max_width!r:.60}")
+        width = check_max_width(self.max_width)
         if SHAPES[self.shape].has_baseline and (width > 1).any():
             raise InvalidInputError(
                 f"max_width must be at most 1 for the shape {self.shape!r}, whose widths are "

@@ -21,6 +21,35 @@ SHAPES: dict[ShapeName, type[Boxes]] = {
 }
 
 
+def check_max_width(max_width: object) -> Tensor:
+    """The largest widths as a tensor; raises `InvalidInputError` unless they are positive."""
+    try:
+        width = torch.as_tensor(max_width)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(
+            f"max_width must be a number or a tensor, is {max_width!r:.60}"
+        ) from error
+    if not (width > 0).all():
+        raise InvalidInputError(f"max_width must be more than 0, is {max_width!r:.60}")
+    return width
+
+
+def width_of_each(max_width: float | Tensor, x: Tensor) -> Tensor:
+    """The largest width (n, ...) of every feature of every row.
+
+    Raises:
+        InvalidInputError: if it does not broadcast against the rows.
+    """
+    width = torch.as_tensor(max_width).to(x)
+    try:
+        return width.expand(x.shape)
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"max_width of shape {tuple(width.shape)} does not fit rows of shape "
+            f"{tuple(x.shape[1:])}"
+        ) from error
+
+
 def empty_boxes(
     shape: ShapeName,
     x: Tensor,
