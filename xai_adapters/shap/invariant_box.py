@@ -47,6 +47,7 @@ class InvariantBoxExplainer(BackgroundExplainer):
         PredictorError: if the model does not return one answer per row.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Linear(2, 2)
         >>> with torch.no_grad():
         ...     _ = model.weight.copy_(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]))
