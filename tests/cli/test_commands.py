@@ -131,7 +131,7 @@ def test_a_model_that_cannot_be_copied_is_explained_where_it_is(
     command = ("--model", "no_copy:make", "--data", "rows.npz", "--explainers", "random")
     code, printed, told = called("benchmark", *command, "--out", "out")
     assert (code, "random" in printed) == (0, True)
-    assert "cannot be handed to other processes" in told
+    assert "cannot be copied to other processes" in told
     assert "an explainer that hangs cannot be ended" in told
     code, _, told = called("benchmark", *command, "--out", "two", "--jobs", "2")
     assert (code, "or run without jobs" in told) == (2, True)

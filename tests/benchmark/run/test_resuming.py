@@ -361,7 +361,7 @@ def test_a_model_that_raises_on_a_row_is_told_with_the_row() -> None:
             return super().forward(images)
 
     with pytest.raises(
-        PredictorError, match=r"row 4: ValueError: an image is black.* leave the row"
+        PredictorError, match=r"row 4: ValueError: an image is black.* leave out the row"
     ):
         run_benchmark(replace(dark, model=Raising().eval()), toys.EXPLAINERS)
 
