@@ -19,7 +19,6 @@ from xai_adapters.errors import (
     NotFittedError,
 )
 from xai_adapters.features.schema import FeatureSchema
-from xai_adapters.features.standardization import standardization
 from xai_adapters.fimap.certainty import shortest_length
 from xai_adapters.fimap.fitted import FittedNetworks
 from xai_adapters.fimap.labels import (
@@ -28,12 +27,11 @@ from xai_adapters.fimap.labels import (
     recorded_black_box,
     target_classes,
 )
-from xai_adapters.fimap.networks import Perturber, Surrogate
 from xai_adapters.fimap.pool import Pool
 from xai_adapters.fimap.results import Certainty, Perturbation
 from xai_adapters.fimap.search import CounterfactualSearch
 from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions, FittingSettings
-from xai_adapters.fimap.training import History, TwoStageFit
+from xai_adapters.fimap.training import History, TwoStageFit, new_networks
 from xai_adapters.model.black_box import BlackBox, as_black_box
 from xai_adapters.utils.options import (
     call_as_text,
@@ -191,7 +189,7 @@ class MinimalPerturbation:
                 "they show no way to another class; fit on rows of at least two classes"
             )
         generator = Generator(rows.device).manual_seed(settings.seed)
-        networks = self._new_networks(schema, rows, answers.shape[1], answering, generator)
+        networks = new_networks(settings, schema, rows, answers.shape[1], answering, generator)
         pool, validation = Pool(rows, answers, networks.encoded).split(
             settings.validation_fraction, generator
         )
@@ -213,40 +211,13 @@ class MinimalPerturbation:
             networks = networks.with_mean_change(*reference)
             lengths = shortest_length(networks, *reference, settings.seed)
             networks = replace(networks, lengths=lengths.sort().values)
-            n_recovered = sum(
-                int((networks.surrogate_class(encoded) == some.argmax(dim=1)).sum())
-                for encoded, some in fit.measured.blocks()
-            )
+            recovery_accuracy = fit.recovery_accuracy()
         # Published only now: a fit that is interrupted leaves the earlier one usable.
         self._fitted, self.history, self.n_classes = networks, fit.history, answers.shape[1]
-        self.recovery_accuracy, self.validity = n_recovered / len(fit.measured), fit.validity
+        self.recovery_accuracy, self.validity = recovery_accuracy, fit.validity
         self.n_queries = box.n_queries - queries_before if box else 0
         self._warn()
         return self
-
-    def _new_networks(
-        self,
-        schema: FeatureSchema,
-        rows: Tensor,
-        n_classes: int,
-        black_box: BlackBox,
-        generator: Generator,
-    ) -> FittedNetworks:
-        """Networks with random weights, for the rows and answers of a fit."""
-        settings = self.settings
-        columns = [feature.column for feature in schema.continuous]
-        mean, spread = standardization(rows, settings.scale == "shared", columns)
-        common = (settings.dropout, generator, rows.device)
-        return FittedNetworks(
-            schema,
-            Surrogate(schema.n_encoded, n_classes, settings.surrogate_widths, *common),
-            Perturber(schema.n_encoded, n_classes, settings.perturber_widths, *common),
-            mean,
-            spread,
-            1 if settings.norm == "l1" else 2,
-            None if black_box.classes is None else list(black_box.classes),
-            black_box.resolved_output_type,
-        )
 
     def predict(self, X: Any) -> Tensor:
         """Class (n,) that the surrogate gives rows (n, d).

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
+from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.features.standardization import standardization
 from xai_adapters.fimap.descent import Moment, copied_weights, descend
 from xai_adapters.fimap.fitted import FittedNetworks
+from xai_adapters.fimap.networks import Perturber, Surrogate
 from xai_adapters.fimap.objective import Measures, Objective
 from xai_adapters.fimap.pool import Pool, take_from_both
 from xai_adapters.fimap.settings import FittingSettings
+from xai_adapters.model.black_box import BlackBox
 
 # Gumbel-softmax temperatures at the first and last epoch: from samples that all carry gradient to
 # samples that are nearly one-hot (Jang et al. 2017 go from 1 to 0.5).
@@ -29,6 +33,30 @@ _EARLY_PENALTY = 3.0
 _REACH = 1.25
 
 History = dict[str, dict[str, list[float]]]
+
+
+def new_networks(
+    settings: FittingSettings,
+    schema: FeatureSchema,
+    rows: Tensor,
+    n_classes: int,
+    black_box: BlackBox,
+    generator: Generator,
+) -> FittedNetworks:
+    """Networks with random weights, for rows (n, d) that a black box has answered for."""
+    columns = [feature.column for feature in schema.continuous]
+    mean, spread = standardization(rows, settings.scale == "shared", columns)
+    common = (settings.dropout, generator, rows.device)
+    return FittedNetworks(
+        schema,
+        Surrogate(schema.n_encoded, n_classes, settings.surrogate_widths, *common),
+        Perturber(schema.n_encoded, n_classes, settings.perturber_widths, *common),
+        mean,
+        spread,
+        1 if settings.norm == "l1" else 2,
+        None if black_box.classes is None else list(black_box.classes),
+        black_box.resolved_output_type,
+    )
 
 
 @dataclass
@@ -107,6 +135,14 @@ class TwoStageFit:
     def measured(self) -> Pool:
         """The rows to measure on: those for validation, or the fitted ones if there are none."""
         return self.validation if len(self.validation) else self.pool
+
+    def recovery_accuracy(self) -> float:
+        """The share of measured rows on which the surrogate gives the black box's class."""
+        n_right = sum(
+            int((self.networks.surrogate_class(rows) == answers.argmax(dim=1)).sum())
+            for rows, answers in self.measured.blocks()
+        )
+        return n_right / len(self.measured)
 
     @property
     def _device(self) -> torch.device:
