@@ -115,6 +115,19 @@ def assert_kept(schema, found):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_negative_zero_that_may_not_change_stays_one(mode):
+    schema = FeatureSchema([Continuous("a", 0), Continuous("b", 1, mutable=False)])
+    rows, some = rows_of(schema, N_FITTED, 1), stray_rows(schema, seed=2)
+    middle = rows[:, 0].median().item()
+    assert some[:, 1].signbit()[some[:, 1] == 0].any()
+
+    def rule(X):
+        return X[:, 0] > middle
+
+    assert_kept(schema, a_fit(schema, rows, rule).perturb(some, black_box=rule, **MODES[mode]))
+
+
+@pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=15)
 @given(schema=schemas(), seed=SEEDS, n_classes=st.sampled_from([2, 3]), told=st.booleans())
 def test_every_result_keeps_every_constraint_and_success_is_true(

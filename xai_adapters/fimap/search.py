@@ -72,6 +72,8 @@ class CounterfactualSearch:
             self.line_search(mean_change)
         if local_search:
             self.local_search(local_search, seed, keep_zeros=sparsify)
+        # A step of zero turns -0.0 into 0.0; what did not change stays as it was, bit for bit.
+        self.best = torch.where(self.best == self.original, self.original, self.best)
 
     def line_search(self, mean_change: Tensor, *, shorten: bool = True) -> None:
         """Find the shortest step that flips: along the proposal, else along the mean change.
