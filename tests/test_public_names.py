@@ -88,6 +88,14 @@ def test_every_package_has_a_face_whose_names_exist(package: str):
     assert all(hasattr(module, name) for name in module.__all__), names
 
 
+def test_the_files_that_contributing_points_to_exist():
+    table = re.findall(
+        r"^\| .* \| `([a-z_/.]+)`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+    assert len(table) >= 24
+    assert not [path for path in table if not (ROOT / "xai_adapters" / path).exists()]
+
+
 def test_a_private_import_is_seen():
     assert private_imports("from xai_adapters.box.hinge import ExpectedHinge")
     assert private_imports("from xai_adapters.box import ExpectedHinge")
