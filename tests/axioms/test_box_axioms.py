@@ -265,7 +265,7 @@ def test_a_solver_is_asked_within_a_bound_and_keeps_its_own():
     found = boxes(ROWS, model(ROWS).argmax(dim=1), bound)
     assert (found.width <= bound).all()
     assert (found.width > 0).any()
-    assert solver.max_width == 7.0
+    assert solver.settings.max_width == 7.0
 
 
 def test_what_cannot_be_called_is_said():

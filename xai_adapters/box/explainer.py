@@ -97,6 +97,7 @@ class InvariantBox:
         InvalidInputError: for an option of the wrong type or out of range.
 
     Example:
+        >>> import torch
         >>> model = lambda x: torch.stack((x[:, 0], 0 * x[:, 0]), dim=1)  # ignores feature 1
         >>> box = InvariantBox().solve(model, torch.tensor([[0.5, 0.5]]))
         >>> bool(box.width[0, 0] < 0.7), box.width[0, 1].item()
@@ -114,6 +115,23 @@ class InvariantBox:
     def __repr__(self) -> str:
         """The call that makes a solver like this one, without defaults."""
         return shown(self, vars(self.settings))
+
+    @named_options(BoxSettings)
+    def replace(self, **options: Unpack[InvariantBoxOptions]) -> InvariantBox:
+        """A solver with other values of some options; this one stays as it is.
+
+        Args:
+            **options: as those of the constructor.
+
+        Raises:
+            UnknownOptionError: for an option that does not exist; the message suggests the nearest.
+            InvalidInputError: for an option of the wrong type or out of range.
+
+        Example:
+            >>> InvariantBox(penalty=3.0).replace(max_width=2.0)
+            InvariantBox(max_width=2.0, penalty=3.0)
+        """
+        return type(self)(**{**vars(self.settings), **options})
 
     @named_options()
     def solve(

@@ -2,7 +2,8 @@
 
 An explainer under test may be
 
-- an `InvariantBox`, or whatever has its `solve(model, rows, target)` and its `max_width`;
+- an `InvariantBox`, or whatever has its `solve(model, rows, target)` and its
+  `replace(max_width=...)`;
 - the registry's: `boxes(rows, target, max_width=...)`;
 - a callable of `(rows, target)`, or of `(rows, target, max_width=...)` if it takes a bound C on
   widths, a number or one for each feature.
@@ -14,7 +15,6 @@ by its own account.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,10 +87,7 @@ def boxing(made: Any, model: nn.Module) -> Boxes:
 
 def _solving(solver: Any, model: nn.Module) -> Callable[..., Any]:
     def solve(rows: Tensor, target: Tensor, max_width: Tensor | None = None) -> Any:
-        chosen = solver
-        if max_width is not None:
-            chosen = copy.copy(solver)
-            chosen.max_width = max_width
+        chosen = solver if max_width is None else solver.replace(max_width=max_width)
         return chosen.solve(model, rows, target)
 
     return solve
