@@ -783,7 +783,7 @@ def test_labels_are_the_numbers_of_the_black_boxs_columns():
 
 
 def test_a_fit_needs_answers():
-    with pytest.raises(InvalidInputError, match="a black box to ask, or the labels it gave"):
+    with pytest.raises(InvalidInputError, match="a black box to query, or the labels it gave"):
         MinimalPerturbation().fit(normal(20, 2))
     with pytest.raises(PredictorError, match="given 20 rows and returned shape"):
         MinimalPerturbation().fit(normal(20, 2), labels=[0, 1])

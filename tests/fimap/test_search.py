@@ -427,7 +427,7 @@ def test_the_smallest_changes_are_undone_first(n_numbers, enough):
         lambda rows, points: (points != 0).sum(dim=1) >= enough,
         torch.zeros(4, n_numbers), (1 + place) * spread, spread=spread,
     )  # fmt: skip
-    search.ask_once()
+    search.confirm()
     search.sparsify()
     assert torch.equal(search.best != 0, place >= n_numbers - enough)
 

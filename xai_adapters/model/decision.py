@@ -72,7 +72,7 @@ class Decision:
         batch_size: int | None = None,
     ) -> None:
         check_output_type(output_type)
-        check_rows(x, "rows")
+        check_rows(x, "x")
         check_whole_number("internal_batch_size", batch_size, at_least=1, optional=True)
         self.x, self.batch_size = x, batch_size
         self._model, self._row_data, self._threshold = model, row_data, threshold
