@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import pickle
@@ -269,12 +270,20 @@ def test_files_of_format_1_give_the_same_answers(fitted, format_1_file):
 @pytest.mark.parametrize("name", BOTH)
 def test_pickles_of_the_version_before_give_the_same_answers(adapter, name):
     explainer = getattr(adapter, name)(three_classes, **QUICK[name]).fit(X)
-    state = explainer.__getstate__()
-    for part in ("_arguments", "_settings", "_output_form"):
+    state = copy.deepcopy(explainer.__getstate__())
+    state["_reading"] = state.pop("_output_form")
+    settings = OLD_SETTINGS if name == "FIMAPCounterfactual" else {"compiled": False}
+    state["_settings"] |= settings
+    state["meta"]["params"] |= settings
+    for part in ("_arguments", "_settings", "_reading"):
         state[part] = by_old_names(state[part])
+    state["meta"]["params"] = state["params"] = by_old_names(state["meta"]["params"])
     loaded = type(explainer).__new__(type(explainer))
     loaded.__setstate__(state)
     assert alike(loaded.explain(ROWS), explainer.explain(ROWS))
+    assert loaded.meta == explainer.meta
+    assert loaded.params is loaded.meta["params"]
+    assert repr(loaded) == repr(explainer)
 
 
 # Fresh processes.

@@ -52,6 +52,9 @@ from xai_adapters.utils.persistence import (
     write_explainer,
 )
 
+# Attributes in pickles of version 0.1, and what they are called now.
+_RENAMED_ATTRIBUTES = {"_reading": "_output_form"}
+
 Self = TypeVar("Self", bound="Counterfactuals")
 
 
@@ -264,10 +267,13 @@ class Counterfactuals(Explainer, FitMixin):
         return vars(self) | ({} if packed is None else {"_core": packed.numpy()})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what `__getstate__` returned."""
+        """Restore what `__getstate__` returned, in this version or in an earlier one."""
+        state = {_RENAMED_ATTRIBUTES.get(name, name): value for name, value in state.items()}
         for name in ("_arguments", "_settings", "_output_form"):
-            state = {**state, name: renamed_options(state[name])}
+            state[name] = renamed_options(state[name])
         state["_settings"] = self._current_options(state["_settings"])
+        params = self._current_options(renamed_options(state["meta"]["params"]))
+        state |= {"meta": {**state["meta"], "params": params}, "params": params}
         vars(self).update(state)
         if isinstance(self._core, np.ndarray):
             self._core = explainer_from_bytes(self._core_class, torch.from_numpy(self._core))
