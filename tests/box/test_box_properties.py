@@ -292,14 +292,14 @@ def test_a_row_on_the_boundary_is_warned_of(case):
         ),
         (
             {"shape": "masked", "sampling": "adversarial"},
-            "sampling='adversarial' is for the shapes symmetric, asymmetric, directed; the shape "
-            "is 'masked'",
+            "sampling='adversarial' needs shape='symmetric' or 'asymmetric' or 'directed', is "
+            "given 'masked'",
         ),
-        ({"shape": "masked", "sampling": "masked_fraction"}, "the shape is 'masked'"),
+        ({"shape": "masked", "sampling": "masked_fraction"}, "is given 'masked'"),
         ({"sampling": "fade_to_colour"}, "needs the data's range: give bounds"),
         (
             {"sampling": "fade_to_colour", "bounds": (0, 1), "shape": "directed"},
-            "is for the shapes symmetric; the shape is 'directed'",
+            "needs shape='symmetric', is given 'directed'",
         ),
         ({"bounds": 1}, "bounds must be a lower and an upper value or None, is 1"),
         ({"bounds": (0, 1, 2)}, "bounds must be a lower and an upper value or None, is"),

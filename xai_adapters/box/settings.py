@@ -131,9 +131,9 @@ class BoxSettings:
     def _check_sampling(self) -> None:
         sampler = SAMPLERS[self.sampling]
         if self.shape not in sampler.shapes:
+            shapes = " or ".join(map(repr, sampler.shapes))
             raise InvalidInputError(
-                f"sampling={self.sampling!r} is for the shapes {', '.join(sampler.shapes)}; the "
-                f"shape is {self.shape!r}"
+                f"sampling={self.sampling!r} needs shape={shapes}, is given {self.shape!r}"
             )
         if sampler.needs_bounds and self.bounds is None:
             raise InvalidInputError(

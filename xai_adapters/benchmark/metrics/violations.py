@@ -15,7 +15,8 @@ from xai_adapters.benchmark.metrics.metric import NON_NEGATIVE, register
 class Violations(CounterfactualMetric[Counterfactuals]):
     """How many features of a row break the schema.
 
-    They are immutable, out of bounds, moved in the wrong direction, or not one-hot.
+    They changed though immutable, left their bounds, moved in the wrong direction, or are not
+    one-hot.
     """
 
     name = title = "violations"
