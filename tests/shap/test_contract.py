@@ -179,6 +179,16 @@ def test_categories_have_no_standard_deviation():
     assert explainer.unit.tolist() == pytest.approx([rows[:, 0].std(), 1.0, 1.0], rel=1e-5)
 
 
+def test_widths_of_a_schema_are_given_in_the_order_of_columns():
+    model, box = network(), {**SETTINGS[InvariantBoxExplainer], "scale": "shared"}
+    n_columns = ROWS.shape[1]
+    schema = FeatureSchema([Continuous(f"x{at}", at) for at in reversed(range(n_columns))])
+    plain = InvariantBoxExplainer(model, **box)(ROWS).values
+    reverse = InvariantBoxExplainer(model, schema=schema, **box)(ROWS).values
+    assert np.abs(reverse - plain).max() < 0.1 * plain.max()
+    assert np.abs(reverse[:, ::-1] - plain).max() > 0.5 * plain.max()
+
+
 @pytest.mark.parametrize("kind", BOTH)
 def test_random_state_and_module_are_left_as_found(kind):
     model = nn.Sequential(network(), nn.Dropout(0.0)).train()
@@ -190,6 +200,12 @@ def test_random_state_and_module_are_left_as_found(kind):
 
 
 # What goes wrong.
+
+
+def test_a_box_refuses_categories():
+    schema = FeatureSchema([Continuous("x", 0), Categorical("k", ("a", "b"), (1, 2))])
+    with pytest.raises(InvalidInputError, match=r"k is categorical.*numbers only"):
+        InvariantBoxExplainer(network(), schema=schema)
 
 
 def test_a_module_needs_no_background_for_its_box():

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from xai_adapters.errors import InvalidInputError
 from xai_adapters.features.array_black_box import ArrayBlackBox, like_rows
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.outputs import OutputType
@@ -37,13 +39,13 @@ class InvariantBoxExplainer(BackgroundExplainer):
         output_type: whether the model's numbers are "probabilities" or "logits"; "auto" looks at
             their range.
         threshold: for a model with one number per row, the value that separates its two classes.
-        schema: what the columns are and how each may change; see `SemifactualBox`.
+        schema: what the columns are and how each may change, all continuous; see `SemifactualBox`.
         **options: see `SemifactualBox`.
 
     Raises:
         UnknownOptionError: for an option that does not exist; the message suggests the nearest.
-        InvalidInputError: for a background that cannot be used, or an option of the wrong type or
-            out of range.
+        InvalidInputError: for a background that cannot be used, a schema with categories, or an
+            option of the wrong type or out of range.
         PredictorError: if the model does not return one answer per row.
 
     Example:
@@ -70,6 +72,11 @@ class InvariantBoxExplainer(BackgroundExplainer):
         **options: Unpack[SemifactualOptions],
     ) -> None:
         self._box = SemifactualBox(schema=schema, **options)
+        if schema is not None and schema.categorical:
+            raise InvalidInputError(
+                f"{schema.categorical[0].name} is categorical, and widths are of numbers only; "
+                "FIMAPExplainer explains categories too"
+            )
         super().__init__(
             model,
             background,
@@ -90,4 +97,8 @@ class InvariantBoxExplainer(BackgroundExplainer):
         expected = np.atleast_1d(self.expected_value)
         if len(expected) > 1:
             expected = expected[box.target.cpu().numpy()]
-        return like_rows(box.scores(), shape), np.broadcast_to(expected, len(rows))
+        scores, schema = box.scores(), self._box.schema
+        if schema is not None:
+            # Widths come in the order of the features, values in that of the columns.
+            scores = scores[:, torch.tensor([f.column for f in schema.continuous]).argsort()]
+        return like_rows(scores, shape), np.broadcast_to(expected, len(rows))
