@@ -106,7 +106,7 @@ def test_irrelevant_pixels_are_less_relevant(name: str):
 def test_tables_are_explained_or_refused_with_the_reason(name: str):
     subject = table_subject()
     if name in NEED_GRADIENTS | NEED_IMAGES:
-        reason = "gradients, which a Threshold" if name in NEED_GRADIENTS else "tables do not have"
+        reason = "only torch modules have" if name in NEED_GRADIENTS else "tables do not have"
         with pytest.raises(NotApplicableError, match=reason):
             explained(name, subject)
         return

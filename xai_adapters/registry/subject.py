@@ -42,9 +42,7 @@ class Subject:
             NotApplicableError: if it has none.
         """
         if not isinstance(self.model, nn.Module):
-            raise NotApplicableError(
-                f"needs gradients, which a {type(self.model).__name__} does not have"
-            )
+            raise NotApplicableError("needs gradients, which only torch modules have")
         return self.model
 
     def mask_value(self) -> float:

@@ -96,7 +96,7 @@ def _in_a_random_state(draw: DrawFn, domain: Domain) -> Case:
 
 @define(
     _in_a_random_state,
-    statement="The global random state is afterwards that of before.",
+    statement="The global random state is the same afterwards as before.",
     formula="state(torch, numpy, random) after = before",
     source=_HABIT,
     scale="nothing: any difference is one",
@@ -168,7 +168,7 @@ def _in_a_mode(draw: DrawFn, domain: Domain) -> Case:
 
 @define(
     _in_a_mode,
-    statement="Model, rows and grad mode are afterwards as before: mode, parameters, "
+    statement="Model, rows and grad mode are left as they were: mode, parameters, "
     "requires_grad, grad, hooks, attributes.",
     formula="state(f, x) after = before",
     source=_HABIT,
@@ -181,7 +181,7 @@ def left_as_found(trial: Trial) -> Finding:
 
 @define(
     _in_a_mode,
-    statement="Model, rows and grad mode are as before also after the model has raised.",
+    statement="Model, rows and grad mode are left as they were even if the model raises.",
     formula="f raises in its second call  =>  state(f, x) after = before",
     source=_HABIT,
     scale="nothing: any difference is one",
