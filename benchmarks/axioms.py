@@ -51,7 +51,7 @@ SECONDS_ALLOWED = 10.0
 
 
 def in_brief(name: str, subject: Any) -> Any:
-    """One of ours, made with few steps or questions."""
+    """One of ours, made with few steps or queries."""
     from xai_adapters.registry import explainer_entry
 
     make = explainer_entry(name).load()

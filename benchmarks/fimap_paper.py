@@ -11,7 +11,7 @@ XAI_ADAPTERS_DATA names. Times are of one core if torch is given one thread, as 
 Each figure is reached with settings that are printed beside it, and none is tuned for a row:
 
 - `fitted`: what most figures are for.
-- `like LIME`: noise, hard labels, no questions, a small penalty: long perturbations that average
+- `like LIME`: noise, hard labels, no queries, a small penalty: long perturbations that average
   over a wide neighbourhood as LIME does. LIME's weights are for columns divided by their spread, so
   our perturbations are compared with them in these units too.
 - `nearest`: the fitted explainer, asked to search around each row for nearer flips.
@@ -331,7 +331,7 @@ def in_the_plane(
         f"length over the nearest flip{how}": found.length.mean().item() / nearest.mean()
         for how, found in (("", searched), (", no local search", checked))
     }
-    figures["questions a row, local search"] = searched.queries / len(rows)
+    figures["queries a row, local search"] = searched.queries / len(rows)
     if experiment.draw is draw_blob:
         inside = ((rows - 0.5).norm(dim=1) < 0.5).numpy()
         rank = explainer.certainty(rows, original_class=original_class).rank
@@ -530,7 +530,7 @@ def main() -> None:
             "settings": experiment.settings,
             "like LIME": {**experiment.settings, **LIKE_LIME} if experiment.plane else None,
             "as in the paper": AS_IN_THE_PAPER if experiment.plane else None,
-            "local search, questions a row": LOCAL_SEARCH if experiment.plane else None,
+            "local search, queries a row": LOCAL_SEARCH if experiment.plane else None,
             "paper": experiment.paper,
             "wanted": experiment.wanted,
             "runs": runs,
