@@ -49,7 +49,7 @@ def test_repr_shows_what_was_set():
         ({"learning_rate": "fast"}, "learning_rate must be a number, is 'fast'"),
         ({"epochs": 2.5}, "epochs must be a whole number, is 2.5"),
         ({"epochs": True}, "epochs must be a whole number, is True"),
-        ({"batch_size": 0}, "batch_size must be at least 1 or None, is 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, is 0"),
         ({"penalty": -1}, "penalty must be at least 0, is -1"),
         ({"penalty": float("nan")}, "penalty must be a number, is nan"),
         ({"norm": "l3"}, "norm must be one of 'l1', 'l2', is 'l3'"),

@@ -89,9 +89,13 @@ def planes(draw, dtype=None):
         torch.manual_seed(draw(st.integers(0, 1000)))
         layers, channels = [], draw(st.integers(1, 2))
         shape = (channels, SIDE, SIDE)
+        plane = torch.zeros(1, *shape)
         for name in names:
+            if name == "strided" and plane.shape[-1] < 2:
+                continue  # its kernel is larger
             layer, channels = LAYERS_OF_PLANES[name](channels, generator)
             layers.append(layer)
+            plane = layer.eval()(plane)
         body = nn.Sequential(*layers, ENDS[draw(st.sampled_from(sorted(ENDS)))]())
         width = body.eval()(torch.zeros(1, *shape)).shape[1]
         network = nn.Sequential(body, nn.Linear(width, draw(st.integers(1, 3))))

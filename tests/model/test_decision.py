@@ -163,7 +163,7 @@ def test_targets_that_are_no_classes_are_named(target, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "internal_batch_size must be at least 1 or None, is 0"),
+        ({"batch_size": 0}, "internal_batch_size must be at least 1, is 0"),
         ({"output_type": "scores"}, "output_type must be one of 'auto', .*, is 'scores'"),
     ],
 )

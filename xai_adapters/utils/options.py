@@ -178,7 +178,7 @@ def _check_range(
     }
     broken = [words for words, holds in kept.items() if not holds]
     if broken:
-        raise InvalidInputError(f"{name} must be {broken[0]}{or_none}, is {value!r:.60}")
+        raise InvalidInputError(f"{name} must be {broken[0]}, is {value!r:.60}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str | None]) -> None:
