@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from served import answer, break_down, serve
 
 from xai_adapters.utils.process_pool import (
     Ended,
@@ -19,22 +17,6 @@ from xai_adapters.utils.process_pool import (
     next_events,
     serve_requests,
 )
-
-
-def answer(request: str) -> str:
-    if request == "exit":
-        os._exit(3)
-    if request == "wait":
-        threading.Event().wait()
-    return request.upper()
-
-
-def serve(connection: Connection, payload: bytes) -> None:
-    serve_requests(connection, lambda request: payload.decode() + answer(request))
-
-
-def break_down(connection: Connection, payload: bytes) -> None:
-    os._exit(1)
 
 
 @contextmanager

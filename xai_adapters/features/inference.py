@@ -49,7 +49,7 @@ def infer_schema(
             that are neither codes nor one-hot; the first such row is named.
 
     Example:
-        >>> import pandas
+        >>> pandas = __import__("pytest").importorskip("pandas")
         >>> frame = pandas.DataFrame({"age": [20, 50], "job_clerk": [0, 1], "job_cook": [1, 0]})
         >>> schema = infer_schema(frame, immutable=["age"], categories=["job"])
         >>> [(feature.name, feature.mutable) for feature in schema.features]
