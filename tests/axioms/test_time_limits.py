@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
-import signal
 import sys
-import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -15,58 +10,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from limited import (
+    LINE,
+    claiming,
+    doubled,
+    doubled_then_waiting,
+    exiting,
+    killed,
+    shares,
+    spinning,
+    swallowing,
+    waiting,
+)
 from references import GRADIENT
 
-from xai_adapters.axioms import AXIOMS, Domain, Explainer, Record, check_axiom, explainer
+from xai_adapters.axioms import AXIOMS, Record, check_axiom, explainer
 from xai_adapters.axioms import load_explainers as loaded
 from xai_adapters.axioms.search.processes import CheckPool
 from xai_adapters.axioms.settings import session
 
-LINE = Domain.linear(styles=("module",))
 # Limits that end a check, and those that never do.
 SHORT, LONG = 2, 3600
-
-
-def shares(model: Any) -> Any:
-    return lambda inputs, target: model[0].weight.detach()[target] * inputs
-
-
-def doubled(model: Any) -> Any:
-    return lambda inputs, target: 2 * model[0].weight.detach()[target] * inputs
-
-
-def waiting(model: Any) -> None:
-    threading.Event().wait()
-
-
-def spinning(model: Any) -> None:
-    while True:
-        pass
-
-
-def swallowing(model: Any) -> None:
-    while True:
-        with contextlib.suppress(BaseException):
-            threading.Event().wait()
-
-
-CALLS = itertools.count()
-
-
-def doubled_then_waiting(model: Any) -> Any:
-    return waiting(model) if next(CALLS) else doubled(model)
-
-
-def exiting(model: Any) -> None:
-    os._exit(7)
-
-
-def killed(model: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def claiming(make: Any, **claims: float | str) -> Explainer:
-    return explainer(make.__name__, make, claims or {"dummy": 0, "completeness": 0}, domain=LINE)
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +81,8 @@ def test_a_record_from_another_process_is_the_same(check: Any, axiom: str, make:
     assert there.status != "timed out"
 
 
-def factory() -> list[Explainer]:
-    """Of functions that have no name in their module."""
-    return [claiming(shares), explainer("local", lambda model: doubled(model), {"completeness": 0})]
-
-
 def test_what_is_loaded_by_reference_is_loaded_again(check: Any) -> None:
-    _, local = loaded(f"{__name__}:factory")
+    _, local = loaded("limited:factory")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check("completeness", local, timeout=LONG).status == "broken"
