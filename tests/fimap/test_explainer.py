@@ -917,6 +917,34 @@ def test_a_result_stays_what_it_was_when_its_explainer_is_fitted_again():
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("line_search", [False, True])
+def test_a_result_stays_what_it_was_when_its_rows_and_classes_are_overwritten(line_search):
+    """As callers do that read batch after batch into one tensor."""
+
+    def rule(X):
+        return X[:, 0] > 0
+
+    explainer = MinimalPerturbation(**SMALL, epochs=3).fit(normal(200, 2), rule)
+    rows, box = normal(20, 2, seed=1), rule if line_search else None
+    classes = rule(rows).long()
+
+    def values(found):
+        lazy = (found.perturbation, found.length, found.class_before, found.class_after)
+        return [found.original, found.original_class, found.target, *lazy]
+
+    read, unread = (
+        explainer.perturb(
+            rows, 1 - classes, original_class=classes, black_box=box, line_search=line_search
+        )
+        for _ in range(2)
+    )
+    given = explainer.perturb(rows, target := 1 - classes)
+    before = [value.clone() for value in values(read)]
+    rows.zero_(), classes.fill_(1), target.fill_(0)
+    assert all(torch.equal(*pair) for pair in zip(before, values(unread), strict=True))
+    assert torch.equal(given.target, before[2])
+
+
 class LargestTensor(TorchDispatchMode):
     """Remembers the most bytes that any one step of the work inside it made."""
 

@@ -168,3 +168,10 @@ def test_misuse_is_named(name):
 def test_models_that_cannot_be_attacked_are_named(model, message):
     with pytest.raises(PredictorError, match=message):
         attack_box(model, ONE, ONE, ONE)
+
+
+def test_a_result_keeps_its_target_when_the_caller_changes_its_own():
+    rows, target = torch.zeros(2, 1), torch.tensor([0, 1])
+    found = attack_box(lambda x: torch.cat((-x, x), 1), rows, rows - 1, rows + 1, target)
+    target.fill_(0)
+    assert found.target.tolist() == [0, 1]

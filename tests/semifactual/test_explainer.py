@@ -290,6 +290,8 @@ def test_a_constant_black_box_fills_its_box_and_has_no_counterfactual():
     found = box.explain(rows, black_box)
     assert torch.equal(found.counterfactual, rows)
     assert (found.width == 2).all()
+    rows.zero_()
+    assert not torch.equal(found.counterfactual, rows)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 
 from xai_adapters.errors import InvalidInputError, UnknownOptionError
 from xai_adapters.utils.options import (
-    call_as_text,
     check_choice,
     check_flag,
     check_number,
     check_whole_number,
     named_options,
+    shown,
 )
 
 
@@ -93,5 +93,8 @@ def test_a_message_says_range_and_value(check, message):
 
 
 def test_a_call_shows_what_differs_from_its_defaults():
+    class Explainer:
+        def __init__(self, seed=0, penalty=None, widths=()): ...
+
     values = {"seed": 0, "penalty": 1, "widths": (3,)}
-    assert call_as_text("E", values, {"seed": 0, "penalty": None}) == "E(penalty=1, widths=(3,))"
+    assert shown(Explainer(), values) == "Explainer(penalty=1, widths=(3,))"

@@ -220,7 +220,7 @@ class Counterfactuals(Explainer, FitMixin):
         """
         self._require_fitted()
         packed = self._packed()
-        facts = {
+        values = {
             "arguments": plain(self._arguments),
             "settings": plain(self._settings),
             "words": plain(self._words),
@@ -229,7 +229,7 @@ class Counterfactuals(Explainer, FitMixin):
             "output_type": self._output_form,
         }
         tensors = {} if packed is None else {"core": packed}
-        write_explainer(path, type(self).__name__, tensors, facts)
+        write_explainer(path, type(self).__name__, tensors, values)
 
     @classmethod
     def load(cls: type[Self], path: str | Path, predictor: Any) -> Self:
@@ -244,21 +244,21 @@ class Counterfactuals(Explainer, FitMixin):
             SavedExplainerError: if the file is truncated, foreign, or of a newer version.
             NotApplicableError: a `TypeError`, if the predictor cannot be called.
         """
-        tensors, facts = read_explainer(path, cls.__name__)
-        settings, words = cls._current_options(facts["settings"]), facts["words"]
+        tensors, values = read_explainer(path, cls.__name__)
+        settings, words = cls._current_options(values["settings"]), values["words"]
         for name in ("category_map", "cat_vars"):
             if name in words:
                 # The keys of JSON are text.
                 words[name] = {int(column): value for column, value in words[name].items()}
-        schema = facts["schema"] and FeatureSchema.from_dict(facts["schema"])
+        schema = values["schema"] and FeatureSchema.from_dict(values["schema"])
         make: Callable[..., Self] = cls
-        loaded = make(predictor, schema=schema, **facts["arguments"], **settings, **words)
+        loaded = make(predictor, schema=schema, **values["arguments"], **settings, **words)
         if "core" in tensors:
             loaded._core = explainer_from_bytes(cls._core_class, tensors["core"])
-        if facts["fitted_schema"]:
-            loaded._is_fitted, loaded._output_form = True, facts["output_type"]
-            loaded._core.schema = FeatureSchema.from_dict(facts["fitted_schema"])
-            loaded.meta["params"]["schema"] = facts["fitted_schema"]
+        if values["fitted_schema"]:
+            loaded._is_fitted, loaded._output_form = True, values["output_type"]
+            loaded._core.schema = FeatureSchema.from_dict(values["fitted_schema"])
+            loaded.meta["params"]["schema"] = values["fitted_schema"]
         return loaded
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-from torch import Generator, Tensor
+from torch import Tensor
 from typing_extensions import Unpack
 
 from xai_adapters.box.expected_hinge import Samples, estimate
 from xai_adapters.box.hinge import Hinge
 from xai_adapters.box.result import Box
+from xai_adapters.box.samplers.random_numbers import uniform_numbers
 from xai_adapters.box.search import search
 from xai_adapters.box.settings import BoxSettings, InvariantBoxOptions
 from xai_adapters.box.shapes import empty_boxes, width_of_each
@@ -191,10 +192,9 @@ class InvariantBox:
                 max_width = groups.smallest(max_width)
             found = search(hinge, empty, max_width, penalty, settings, groups)
             # Numbers of their own: how many the search took depends on the slowest row.
-            generator = Generator(x.device).manual_seed(2 * settings.seed + 1)
-            fresh = empty.x.new_empty(settings.n_check_draws, *x.shape[1:])
+            uniform = uniform_numbers(empty.x, 2 * settings.seed + 1)
             boxes = empty.replace(width=found.width)
-            samples = Samples(boxes, fresh.uniform_(generator=generator))
+            samples = Samples(boxes, uniform(settings.n_check_draws, *x.shape[1:]))
             seen = estimate(hinge, samples, derivative=False)
         undefined = found.undefined if seen.undefined is None else found.undefined | seen.undefined
         _warn(decision, undefined, found.no_gradient)
@@ -203,8 +203,7 @@ class InvariantBox:
             width=width,
             lower=boxes.lower,
             upper=boxes.upper,
-            # A copy: the caller's own target may change later.
-            target=decision.target.clone(),
+            target=decision.target,
             n_steps=found.n_steps,
             converged=found.converged,
             objective=width.flatten(1).mean(dim=1) - penalty * seen.hinge,

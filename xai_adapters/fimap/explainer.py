@@ -34,10 +34,10 @@ from xai_adapters.fimap.settings import REMOVED_SETTINGS, FittingOptions, Fittin
 from xai_adapters.fimap.training import History, TwoStageFit, new_networks
 from xai_adapters.model.black_box import BlackBox, as_black_box
 from xai_adapters.utils.options import (
-    call_as_text,
     check_flag,
     check_whole_number,
     named_options,
+    shown,
 )
 from xai_adapters.utils.persistence import read_explainer, without_removed, write_explainer
 from xai_adapters.utils.rows import as_rows
@@ -143,9 +143,7 @@ class MinimalPerturbation:
 
     def __repr__(self) -> str:
         """The call that makes an explainer like this one, without defaults."""
-        values = {"schema": self.schema, **asdict(self.settings)}
-        defaults = {"schema": None, **asdict(FittingSettings())}
-        return call_as_text(type(self).__name__, values, defaults)
+        return shown(self, {"schema": self.schema, **asdict(self.settings)})
 
     @named_options()
     def fit(
@@ -334,6 +332,7 @@ class MinimalPerturbation:
             if original_class is None:
                 original_class = box.labels(rows) if box else fitted.surrogate_class(encoded)
             check_original_class(original_class, len(rows), n_classes)
+            original_class = original_class.clone()
             any_other = target is None or (isinstance(target, str) and target == "other")
             if any_other:
                 target_class = fitted.nearest_other(encoded, original_class)
@@ -426,9 +425,12 @@ class MinimalPerturbation:
         return self._fitted
 
     def _ready(self, X: Any) -> tuple[FittedNetworks, Tensor, Tensor]:
-        """The fitted networks, and rows as they are and encoded."""
+        """The fitted networks, and a copy of the rows as they are and encoded.
+
+        Results hold it: they do not change when the caller's memory does.
+        """
         fitted = self._networks()
-        rows = self._rows(X, fitted.schema)
+        rows = self._rows(X, fitted.schema).clone()
         encoded = fitted.encoded(rows)
         if not fitted.schema.hold_categories(encoded):
             fitted.schema.check(rows)

@@ -75,7 +75,7 @@ def check_original_class(original_class: Tensor, n_rows: int, n_classes: int) ->
 
 
 def target_classes(target: Any, n_rows: int, n_classes: int) -> Tensor:
-    """The class (n,) each row is to reach, from one number or one for each row.
+    """The class (n,) each row is to reach, from one number or one for each row; a copy.
 
     Raises:
         InvalidInputError: for anything else, and for a class that fit did not see.
@@ -97,4 +97,4 @@ def target_classes(target: Any, n_rows: int, n_classes: int) -> Tensor:
             f"target {int(classes[outside].flatten()[0])} is not one of the classes 0 to "
             f"{n_classes - 1}"
         )
-    return classes.to(torch.int64).flatten().expand(n_rows)
+    return classes.to(torch.int64).flatten().expand(n_rows).clone()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict
@@ -21,11 +20,11 @@ from xai_adapters.model.outputs import (
 )
 from xai_adapters.model.state import left_as_found
 from xai_adapters.utils.options import (
-    call_as_text,
     check_choice,
     check_number,
     check_whole_number,
     named_options,
+    shown,
 )
 
 ArrayKind = Literal["numpy", "torch"]
@@ -126,7 +125,7 @@ class BlackBox:
         """The predictor's name, and the options that were set."""
         name = getattr(self.predictor, "__name__", type(self.predictor).__name__)
         options = {option: getattr(self, option) for option in BlackBoxOptions.__annotations__}
-        text = call_as_text(type(self).__name__, options, _DEFAULTS)
+        text = shown(self, options)
         return text.replace("(", f"({name}" + ("" if text.endswith("()") else ", "), 1)
 
     def labels(self, rows: Tensor) -> Tensor:
@@ -221,11 +220,6 @@ class BlackBox:
                 self.classes.append(label)
         indices = torch.tensor([position[label] for label in labels.tolist()])
         return nn.functional.one_hot(indices, max(len(self.classes), 2)).to(torch.float32)
-
-
-_DEFAULTS = {
-    name: parameter.default for name, parameter in inspect.signature(BlackBox).parameters.items()
-}
 
 
 def as_black_box(predictor: Any, **options: Unpack[BlackBoxOptions]) -> BlackBox:

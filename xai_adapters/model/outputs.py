@@ -121,7 +121,7 @@ def _read_as(
 
 
 def checked_target(target: Tensor | int, scores: Tensor) -> Tensor:
-    """Return the classes to keep, one for each row.
+    """Return the classes to keep, one for each row, in memory of their own.
 
     Args:
         target: (n,) class numbers, or one for all rows.
@@ -144,7 +144,7 @@ def checked_target(target: Tensor | int, scores: Tensor) -> Tensor:
         raise InvalidInputError(
             f"target {target.flatten().tolist()[:8]} is not among the classes 0 to {n_classes - 1}"
         )
-    return target.to(torch.int64).expand(n_rows)
+    return target.to(torch.int64).expand(n_rows).clone()
 
 
 def _logit(probability: Tensor) -> Tensor:

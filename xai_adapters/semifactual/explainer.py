@@ -224,7 +224,8 @@ class SemifactualBox:
                 torch.cat((bound, boxes.groups), dim=1)
                 for bound in boxes.bounds(width, every, scale)
             )
-            outside = boxes.encoded
+            # A copy: without categories these are the caller's rows.
+            outside = boxes.encoded.clone()
             if not self._is_constant:
                 reach = self.max_width.to(boxes.unit).expand(boxes.unit.shape)
                 outside = nearest_counterfactuals(boxes, width, reach, original_class, target)
@@ -251,12 +252,12 @@ class SemifactualBox:
             tensors["unit"] = self._unit
         if self._surrogate is not None:
             tensors["surrogate"] = explainer_bytes(self._surrogate)
-        facts = {
+        values = {
             "schema": None if self.schema is None else self.schema.to_dict(),
             "settings": self._options(),
             "is_constant": self._is_constant,
         }
-        write_explainer(path, type(self).__name__, tensors, facts)
+        write_explainer(path, type(self).__name__, tensors, values)
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> SemifactualBox:
@@ -266,11 +267,11 @@ class SemifactualBox:
             FileNotFoundError: if there is no such file.
             SavedExplainerError: if the file is truncated, foreign, or of a newer version.
         """
-        tensors, facts = read_explainer(path, cls.__name__, device)
-        schema = None if facts["schema"] is None else FeatureSchema.from_dict(facts["schema"])
-        options = current_options(facts["settings"])
+        tensors, values = read_explainer(path, cls.__name__, device)
+        schema = None if values["schema"] is None else FeatureSchema.from_dict(values["schema"])
+        options = current_options(values["settings"])
         loaded = cls(schema=schema, max_width=tensors["max_width"], **options)
-        loaded._unit, loaded._is_constant = tensors.get("unit"), facts["is_constant"]
+        loaded._unit, loaded._is_constant = tensors.get("unit"), values["is_constant"]
         if "surrogate" in tensors:
             loaded._surrogate = explainer_from_bytes(MinimalPerturbation, tensors["surrogate"])
         return loaded

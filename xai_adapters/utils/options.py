@@ -203,31 +203,27 @@ def check_flag(name: str, value: Any) -> None:
         raise InvalidInputError(f"{name} must be True or False, is {value!r:.60}")
 
 
-def call_as_text(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """A call as it was written, with the options that differ from their defaults.
-
-    Example:
-        >>> call_as_text("InvariantBox", {"penalty": 3, "seed": 0}, {"penalty": None, "seed": 0})
-        'InvariantBox(penalty=3)'
-    """
-    given = (
-        f"{option}={value!r}"
-        for option, value in values.items()
-        if option not in defaults or not _is_same(value, defaults[option])
-    )
-    return f"{name}({', '.join(given)})"
-
-
 def shown(instance: object, values: Mapping[str, Any]) -> str:
     """A `repr`: the constructor's call, with the options that differ from its defaults.
 
     Args:
         instance: of the class that was called.
         values: of its options, by name.
+
+    Example:
+        >>> class Explainer:
+        ...     def __init__(self, *, penalty: float | None = None, seed: int = 0) -> None: ...
+        >>> shown(Explainer(), {"penalty": 3, "seed": 0})
+        'Explainer(penalty=3)'
     """
-    parameters = inspect.signature(type(instance)).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return call_as_text(type(instance).__name__, values, defaults)
+    cls = type(instance)
+    defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+    given = (
+        f"{option}={value!r}"
+        for option, value in values.items()
+        if not _is_same(value, defaults[option])
+    )
+    return f"{cls.__name__}({', '.join(given)})"
 
 
 def _is_same(value: Any, default: Any) -> bool:
