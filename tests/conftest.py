@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import torch
 from hypothesis import Phase, settings
 
@@ -16,3 +18,5 @@ settings.load_profile("reproducible")
 
 # The networks are too small for several threads to help, and sums come out alike on all machines.
 torch.set_num_threads(1)
+# In processes that tests start, too.
+os.environ["OMP_NUM_THREADS"] = "1"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from xai_adapters.errors import NotApplicableError, UnknownOptionError
+from xai_adapters.errors import InvalidInputError, NotApplicableError, UnknownOptionError
 from xai_adapters.registry import (
     ExplainerEntry,
     Subject,
@@ -143,3 +143,12 @@ def test_the_decorator_takes_every_fact_of_an_entry():
     assert list(inspect.signature(registered).parameters) == list(given)
     with pytest.raises(UnknownOptionError, match="Did you mean 'baseline'"):
         registered(base_line="mask")
+
+
+@pytest.mark.parametrize(
+    "fact", [{"role": "baseline"}, {"unit": "shares"}, {"rank_by": "size"}, {"kind": "graph"}]
+)
+def test_facts_that_are_none_of_the_known_ones_are_refused(fact: dict[str, str]):
+    (name,) = fact
+    with pytest.raises(InvalidInputError, match=f"^{name} must be one of "):
+        ExplainerEntry("mine", "", lambda subject: subject, **fact)

@@ -55,6 +55,30 @@ def test_a_worker_that_is_late_is_ended_and_the_others_go_on() -> None:
         assert next_event(other) == (other, Said("> TWO"))
 
 
+def test_what_a_worker_sent_in_time_counts_however_late_it_is_read() -> None:
+    with worker() as first, worker() as second:
+        for each in (first, second):
+            each.send("one")
+            assert next_event(each)[1] == Said("> ONE")
+        first.send("two")
+        first.connection.poll(None)
+        events = next_events((first, second))
+        assert next(events) == (first, Said("> TWO"))
+        # We are busy with the first, while the second finishes and its time runs out.
+        second.send("three")
+        second.connection.poll(None)
+        second.allow(0)
+        assert next(events) == (second, Said("> THREE"))
+
+
+def test_a_large_request_does_not_wait_for_a_process_that_is_starting() -> None:
+    with worker() as process:
+        # More than a pipe holds.
+        process.send("x" * 10_000_000)
+        assert not process.is_ready
+        assert next_event(process)[1] == Said("> " + "X" * 10_000_000)
+
+
 def test_a_worker_that_dies_is_missed() -> None:
     with worker() as process:
         process.send("exit")

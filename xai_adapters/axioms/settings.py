@@ -29,7 +29,8 @@ class Settings:
     Args:
         max_examples: cases tried for each axiom.
         timeout: seconds after which a check is ended and recorded as "timed out"; None for no
-            limit. With a limit, checks run in another process, which takes seconds to start and can
+            limit. With a limit, which begins when the explainer is loaded, checks run in another
+            process, which takes seconds to start and can
             only be given an explainer that it can import: a function or class of a module, not a
             lambda or a function inside another. Others are checked without a limit, with a warning.
         budget: seconds after which no further case is tried, and an axiom without a counterexample

@@ -127,7 +127,10 @@ def resume_run(path: Path, changes: Mapping[str, Any]) -> None:
         plan = folder.plan()
         if plan is None:
             raise ResultsFolderError(f"there is no unfinished run in folder '{path}'")
-        described = _description(plan, folder).model_copy(update={"jobs": None})
+        described = _description(plan, folder)
+        if described.jobs == 1:
+            # As where nothing is said: in this process if the model cannot be copied to another.
+            described = described.model_copy(update={"jobs": None})
         _run(described.replaced(changes), folder, resume=True)
 
 
@@ -176,7 +179,7 @@ def _results(described: RunDescription, folder: RunFolder, resume: bool) -> Resu
     except HandOverError as error:
         if described.jobs is not None:
             raise
-        note = "Without a process of its own, an explainer that hangs cannot be ended"
+        note = "Running in this process instead, where an explainer that hangs cannot be ended"
         print(f"xai-adapters: {error}. {note}", file=sys.stderr)
         return run(described, resume=True)
 

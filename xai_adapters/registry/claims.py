@@ -78,7 +78,7 @@ LAST_STEP = "it ends by bisection, which leaves a share of the step"
 QUERIES_MODEL: Claims = {
     "validity": 0,
     "coverage": "it may miss counterfactuals that exist",
-    "target_reached": "registered generators are not told which class to reach",
+    "target_reached": "registered generators cannot be given a target class",
     "honest_success": "it does not report success",
     "constraints": 0,
     "one_hot": 0,

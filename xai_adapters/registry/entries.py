@@ -7,13 +7,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypedDict, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, TypeVar, get_args, runtime_checkable
 
 from torch import Tensor
 from typing_extensions import Unpack
 
 from xai_adapters.fimap import Perturbation
-from xai_adapters.utils.options import named_options
+from xai_adapters.utils.options import check_choice, named_options
 from xai_adapters.utils.references import resolve
 
 Kind = Literal["attribution", "counterfactual"]
@@ -107,6 +107,18 @@ class ExplainerEntry:
     domain: Mapping[str, Any] = field(default_factory=dict)
     role: Role = "comparator"
     host: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse facts that are none of their choices, before anything is computed."""
+        for name, choices in (
+            ("baseline", get_args(Baseline)),
+            ("rank_by", get_args(RankBy)),
+            ("kind", get_args(Kind)),
+            ("unit", (*get_args(Unit), None)),
+            ("reads", get_args(Reads)),
+            ("role", get_args(Role)),
+        ):
+            check_choice(name, getattr(self, name), choices)
 
     @property
     def is_reference(self) -> bool:

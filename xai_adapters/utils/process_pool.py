@@ -1,4 +1,4 @@
-"""Worker processes that are ended when they take too long, and missed when they die."""
+"""Worker processes that are ended when they take too long, and noticed when they crash."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class WorkerProcess:
     def __init__(self, serve: Callable[[Connection, bytes], None], payload: bytes) -> None:
         context = multiprocessing.get_context("spawn")
         self.is_ready = False
+        self._first_request: Any = None
         self.connection, theirs = context.Pipe()
         self._deadline = math.inf
         self._process = context.Process(target=_start, args=(serve, theirs, payload), daemon=True)
@@ -67,9 +68,22 @@ class WorkerProcess:
         theirs.close()
 
     def send(self, request: Any) -> None:
-        """Send a request; that the process has died shows in its next event."""
+        """Send a request; that the process has died shows in its next event.
+
+        The first one waits until the process serves: a large one would block us until it reads.
+        """
+        if not self.is_ready:
+            self._first_request = request
+            return
         with suppress(OSError):
             self.connection.send(request)
+
+    def begin_serving(self) -> None:
+        """Note that the process serves, and send what it was to do first."""
+        self.is_ready = True
+        request, self._first_request = self._first_request, None
+        if request is not None:
+            self.send(request)
 
     def allow(self, seconds: float) -> None:
         """Let the worker take so many seconds from now until it is allowed others, or inf."""
@@ -103,16 +117,17 @@ def next_events(workers: Sequence[Worker]) -> Iterator[tuple[Worker, Event]]:
         A worker and what happened to it; after a long wait perhaps nothing.
     """
     soonest = min(_LONGEST_WAIT, *(worker.seconds_left() for worker in workers))
-    heard = wait_for_any([worker.connection for worker in workers], soonest)
+    wait_for_any([worker.connection for worker in workers], soonest)
     for worker in workers:
-        if worker.connection in heard:
+        # Looked at only now: while the caller dealt with the others, this one may have finished.
+        if worker.connection.poll():
             try:
                 message = worker.connection.recv()
             except (EOFError, OSError):
                 yield worker, Ended(worker.end())
                 continue
             if message == _READY and not worker.is_ready:
-                worker.is_ready = True
+                worker.begin_serving()
             else:
                 yield worker, Said(message)
         elif worker.seconds_left() == 0:
@@ -149,4 +164,4 @@ def ending(code: int | None) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"was ended by {name}" + (", as for want of memory" if name == "SIGKILL" else "")
+    return f"was ended by {name}" + (", possibly out of memory" if name == "SIGKILL" else "")

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import own_metric
 import pytest
 import torch
 from torch import Tensor, nn
 
+from xai_adapters.benchmark.metrics import metric
 from xai_adapters.benchmark.results.results import ExplainerRun, Results
 from xai_adapters.benchmark.run.counterfactual_bench import break_even
 from xai_adapters.benchmark.run.query_counter import QueryCounter, count_queries
@@ -196,3 +198,16 @@ def test_a_counted_estimator_is_still_known_to_give_probabilities() -> None:
     assert counted.predict_proba.__name__ == "predict_proba"
     assert counted.predict_proba(np.zeros((3, 1))).shape == (3, 2)
     assert counter.rows == 3
+
+
+def test_a_users_own_metric_is_measured_in_worker_processes_too(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metric, "_METRICS", dict(metric._METRICS))
+    metric.register(own_metric.Step)
+    task = dataclasses.replace(task, model=own_metric.Sign())
+    entry = ExplainerEntry("mirrored", "", own_metric.mirrored, kind="counterfactual")
+    for jobs in (None, 1):
+        results = run_benchmark(task, [entry], jobs=jobs)
+        (step,) = [each for each in results.measurements if each.metric == "step"]
+        assert step.value == pytest.approx(float(2 * task.rows[:, 0].abs().mean()), rel=1e-5)

@@ -236,7 +236,13 @@ def test_settings_and_environment_say_how_to_repeat_the_run(task: Task):
 def test_the_results_hold_each_explainers_own_settings(task: Task) -> None:
     tuned = SimpleNamespace(
         explain=left_column,
-        settings={"penalty": 3, "optimizer": torch.optim.Adam, "widths": (0.5, 1.0)},
+        settings={
+            "penalty": 3,
+            "optimizer": torch.optim.Adam,
+            "widths": (0.5, 1.0),
+            "bounds": torch.tensor([0.0, 1.0]),
+            "of": {("a", "b"): object()},
+        },
     )
     entries = [
         ExplainerEntry("tuned", "", lambda _: tuned, block_size=4),
@@ -244,7 +250,13 @@ def test_the_results_hold_each_explainers_own_settings(task: Task) -> None:
     ]
     results = run_benchmark(task, [*entries, "invariant_box"])
     first, second, box = (run.settings for run in results.explainers)
-    own = {"penalty": 3, "optimizer": "<class 'torch.optim.adam.Adam'>", "widths": [0.5, 1.0]}
+    own = {
+        "penalty": 3,
+        "optimizer": "Adam",
+        "widths": [0.5, 1.0],
+        "bounds": [0.0, 1.0],
+        "of": {"('a', 'b')": "object"},
+    }
     assert first == {"rank_by": "value", "block_size": 4, **own}
     assert second == {"rank_by": "value", "block_size": None}
     assert (box["penalty"], box["schedule"], box["bounds"]) == (1.0, "linear", [0.0, 1.0])

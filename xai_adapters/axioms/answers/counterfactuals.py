@@ -2,9 +2,8 @@
 
 An explainer under test may be
 
-- ours and the registry's: `perturb(rows, original_class=...)` or `counterfactuals(rows,
-original_class)`, where
-  `original_class` (n,) are the classes to be left;
+- ours and the registry's: `perturb(rows, original_class=...)` or
+  `counterfactuals(rows, original_class)`, where `original_class` (n,) are the classes to be left;
 - Captum's: `perturb(inputs, target=...)`;
 - Alibi's: `explain(X)`, with `target_class=...` where it can be chosen;
 - a callable of `(rows, original_class)`, or of `(rows, target=...)`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,7 @@ class CheckPool:
         self._n_processes = n_processes
         self._processes: list[_Process] = []
         self._warned_of: set[str] = set()
+        self._why_no_process: str | None = None
 
     def __enter__(self) -> CheckPool:
         """The pool; processes are started when there is something to do."""
@@ -103,6 +105,8 @@ class CheckPool:
                     if process.has_ended:
                         self._processes.remove(process)
                     if isinstance(outcome, _NotHandedOver):
+                        if not process.is_ready:
+                            self._why_no_process = outcome.reason
                         yield number, self._here(check, outcome.reason)
                     elif outcome is not None:
                         yield number, outcome
@@ -118,6 +122,10 @@ class CheckPool:
             if self._n_processes == 1 and waiting[0][1].timeout is None:
                 number, check = waiting.popleft()
                 yield number, check.run()
+                continue
+            if self._why_no_process is not None:
+                number, check = waiting.popleft()
+                yield number, self._here(check, self._why_no_process)
                 continue
             idle = next((each for each in self._processes if not each.check), None)
             if idle is None and len(self._processes) == self._n_processes:
@@ -154,10 +162,11 @@ class _Process(WorkerProcess):
         self.check: Check | None = None
         self.has_ended = False
         self._so_far: Record | None = None
+        self._start = 0.0
 
     def begin(self, number: int, check: Check, request: bytes) -> None:
         """Run a check."""
-        self.number, self.check, self._so_far = number, check, None
+        self.number, self.check, self._so_far, self._start = number, check, None, 0.0
         self.send(request)
 
     def outcome(self, event: Event) -> Record | _NotHandedOver | None:
@@ -166,11 +175,13 @@ class _Process(WorkerProcess):
         limit = math.inf if self.check.timeout is None else self.check.timeout
         match event:
             case Said(_SoFar(None)):
+                self._start = time.monotonic()
                 self.allow(limit)
                 return None
             case Said(_SoFar(record)):
                 self._so_far = record
-                if self.seconds_left() > 0:
+                # By its own clock: we may have read the message late.
+                if record is not None and record.seconds <= limit:
                     return None
                 self.end()
                 event = Late()
@@ -195,7 +206,8 @@ class _Process(WorkerProcess):
         so_far = self._so_far
         if so_far is not None and so_far.case is not None:
             return so_far
-        record = check.record(status, reason)
+        seconds = time.monotonic() - self._start if self._start else 0.0
+        record = replace(check.record(status, reason), seconds=seconds)
         return replace(record, examples=so_far.examples) if so_far else record
 
 
@@ -204,8 +216,8 @@ def _serve(connection: Connection, payload: bytes) -> None:
 
     def send_so_far(record: Record) -> None:
         # A record that cannot be sent is dealt with when the check has ended.
-        with suppress(pickle.PicklingError, AttributeError, TypeError):
-            connection.send(_SoFar(record))
+        with suppress(_NotSentError):
+            connection.send(_SoFar(_as_received(record)))
 
     def answer(request: bytes) -> Record | _NotHandedOver:
         try:
@@ -213,11 +225,22 @@ def _serve(connection: Connection, payload: bytes) -> None:
         except Exception as error:
             return _NotHandedOver(one_line(error))
         connection.send(_SoFar(None))
-        record: Record = check.run(send_so_far)
         try:
-            pickle.dumps(record)
-        except Exception as error:
-            return _NotHandedOver(one_line(error))
-        return record
+            return _as_received(check.run(send_so_far))
+        except _NotSentError as error:
+            return _NotHandedOver(str(error))
 
     serve_requests(connection, answer)
+
+
+class _NotSentError(Exception):
+    """A record cannot be sent to another process."""
+
+
+def _as_received(record: Record) -> Record:
+    """The record as another process receives it."""
+    try:
+        received: Record = pickle.loads(pickle.dumps(record))
+    except Exception as error:
+        raise _NotSentError(one_line(error)) from error
+    return received

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -150,9 +150,9 @@ def metric_facts() -> dict[str, Facts]:
     return facts
 
 
-def measured(given: Any) -> Iterator[tuple[str, Tensor]]:
-    """Name and values of every registered metric of what is given."""
-    for metric in registered_metrics():
+def measured(given: Any, metrics: Iterable[Metric[Any]]) -> Iterator[tuple[str, Tensor]]:
+    """Name and values of those metrics that are of what is given."""
+    for metric in metrics:
         if isinstance(given, metric.takes):
             values = metric.compute(given)
             if values is not None:

@@ -167,10 +167,10 @@ def _difference(name: str, first: Any, second: Any) -> Iterator[str]:
 
 
 def _settings(before: dict[str, ExplainerRun], after: dict[str, ExplainerRun]) -> Iterator[str]:
-    """Settings of explainers that differ, of those that both runs know."""
+    """Settings of explainers that differ, of those that both runs know. The seed is the run's."""
     for name in [name for name in before if name in after]:
         first, second = before[name].settings, after[name].settings
-        for key in [key for key in first if key in second]:
+        for key in [key for key in first if key in second and key != "seed"]:
             yield from _difference(f"{key} of {name}", first[key], second[key])
 
 

@@ -44,7 +44,7 @@ class AttributionBench(Bench):
     def subject(self, model: Any, seed: int) -> Subject:
         """What an explainer is made for, with the value of masked pixels."""
         fill = self.task.mask_value if self.task.kind == "image" else None
-        return Subject(model, self.task.background, self.task.kind, fill, seed)
+        return Subject(model, self.task.background.clone(), self.task.kind, fill, seed)
 
     def call(self, explainer: Any) -> Explain:
         """The call that returns scores."""
@@ -70,7 +70,9 @@ class AttributionBench(Bench):
         if isinstance(explainer, CounterfactualExplainer):
             perturbation = explainer.perturb(inputs, predicted)
             after = self.black_box.labels(perturbation.perturbed.view_as(inputs))
-            values |= measured(Perturbations(predicted, after, perturbation))
+            values |= measured(
+                Perturbations(predicted, after, perturbation), self.registered_metrics
+            )
         return values
 
     def metrics(self) -> dict[str, Facts]:
@@ -88,7 +90,12 @@ class AttributionBench(Bench):
         """Compare the scores of explainers and of seeds, and keep some of them."""
         scores = {name: each.explanations[0] for name, each in explained.items()}
         of_each = {
-            name: dict(measured(Explanations(self.task, name, each.explanations, scores)))
+            name: dict(
+                measured(
+                    Explanations(self.task, name, each.explanations, scores),
+                    self.registered_metrics,
+                )
+            )
             for name, each in explained.items()
         }
         for metric in metric_facts():
@@ -107,7 +114,7 @@ class AttributionBench(Bench):
         if not scores:
             return None
         n = min(len(self.task.rows), _GALLERY_ROWS[self.task.kind])
-        rows = self.task.rows[:n].cpu()
+        rows = self.task.rows[:n].cpu().clone()
         if self.task.kind == "image":
             rows = (rows * 255).round() / 255
         gallery = Gallery(rows, self._titles(n))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_adapters.benchmark.metrics import Facts, metric_facts
+from xai_adapters.benchmark.metrics import Facts, metric_facts, registered_metrics
 from xai_adapters.benchmark.metrics.attribution_metric import Explain, ExplainModel
 from xai_adapters.benchmark.results.results import ExplainerRun, Results
 from xai_adapters.benchmark.tasks.predictions import class_probabilities
@@ -46,6 +46,8 @@ class Bench(ABC):
 
     def __init__(self, task: Task, entries: Sequence[ExplainerEntry], seed: int) -> None:
         self.task, self.seed = task, seed
+        # With the bench they reach worker processes, where the user's own are not registered.
+        self.registered_metrics = registered_metrics()
         self.entries: Mapping[str, ExplainerEntry] = {entry.name: entry for entry in entries}
         self.black_box = BlackBox(task.model, batch_size=model_batch(task))
         self.probabilities = class_probabilities(task, self.black_box)

@@ -37,7 +37,8 @@ class CounterfactualBench(Bench):
 
     def subject(self, model: Any, seed: int) -> Subject:
         """What an explainer is made for, with the schema."""
-        return Subject(model, self.task.background, "tabular", None, seed, self.task.schema)
+        background = self.task.background.clone()
+        return Subject(model, background, "tabular", None, seed, self.task.schema)
 
     def call(self, explainer: Any) -> Explain:
         """The call that returns changed rows."""
@@ -58,7 +59,7 @@ class CounterfactualBench(Bench):
             predicted, predict(explanations), self.reference, self.task.rows[rows], explanations,
             predict,
         )  # fmt: skip
-        return dict(measured(counterfactuals))
+        return dict(measured(counterfactuals, self.registered_metrics))
 
     def to_keep(self, entry: ExplainerEntry, explanations: Tensor) -> Tensor:
         """The changed rows."""

@@ -69,7 +69,8 @@ class RunOptions(BaseModel):
     jobs: int | None = Field(
         None,
         ge=1,
-        description="Worker processes. Timings are comparable only with 1.",
+        description="Worker processes; the command line starts 1. Timings are comparable only with "
+        "1.",
     )
     threads: int | None = Field(
         None, ge=1, description="torch's threads in each process; sums depend on them."

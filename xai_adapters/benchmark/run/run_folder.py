@@ -19,7 +19,7 @@ from xai_adapters.benchmark.run.blocks import BlockStore
 from xai_adapters.errors import ResultsFolderError, require
 from xai_adapters.utils.files import replace_file
 
-_PLAN_VERSION = 1
+_PLAN_VERSION = 2
 
 
 class RunFolder:

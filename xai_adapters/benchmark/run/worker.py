@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -144,7 +143,7 @@ class Worker:
     def _explain(self, block: Block, made: _MadeExplainer) -> BlockResult:
         """Explain the rows at once, and measure the explanations."""
         entry, explain = self.bench.entries[block.explainer], self.bench.call(made.explainer)
-        rows, classes = self.bench.task.rows[block.rows], self.bench.predicted[block.rows]
+        rows, classes = self._lent(block.rows)
         self.on_stage("explain")
         with self._reproducible(block, "explain"):
             start = time.perf_counter()
@@ -180,9 +179,10 @@ class Worker:
         for row in range(block.first, block.end):
             if sum(latencies) > _SECONDS_ROW_BY_ROW and len(latencies) >= _MIN_ROWS:
                 break
+            lent = self._lent(slice(row, row + 1))
             with self._reproducible(block, row):
                 start = time.perf_counter()
-                explain(task.rows[row : row + 1], self.bench.predicted[row : row + 1])
+                explain(*lent)
                 wait(task.rows)
                 latencies.append(time.perf_counter() - start)
             queries = made.counter.taken()
@@ -192,6 +192,10 @@ class Worker:
             costs={"seconds": 0.0, "most_queries_of_a_row": float(max_queries)},
             latencies={"latency": latencies, "own_latency": own_latencies},
         )
+
+    def _lent(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Copies of some rows and their classes: an explainer may work in place."""
+        return self.bench.task.rows[rows].clone(), self.bench.predicted[rows].clone()
 
     def _explain_model(self, block: Block, made: _MadeExplainer, name: str, model: Any) -> Explain:
         """The call of the same explainer, made for another model."""
@@ -230,5 +234,17 @@ def _settings(explainer: Any) -> dict[str, Any]:
     settings = getattr(explainer, "settings", None)
     if not isinstance(settings, Mapping):
         return {}
-    plain: dict[str, Any] = json.loads(json.dumps(dict(settings), default=repr))
-    return plain
+    return {str(name): _plain(value) for name, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a value of JSON: arrays as lists, classes and other objects by their name."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return getattr(value, "__name__", type(value).__name__)

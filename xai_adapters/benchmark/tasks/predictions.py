@@ -13,18 +13,16 @@ def class_probabilities(task: Task, black_box: BlackBox) -> Tensor:
     """Class probabilities (n, K) of the rows to explain.
 
     Raises:
-        PredictorError: if the model cannot be asked about them, with the first row it fails on.
+        PredictorError: if the model fails on them, with the first row it fails on.
     """
     try:
         return black_box.probabilities(task.rows)
     except Exception as error:
         row, reason = _first_failure(task.rows, black_box, error)
-        which = (
-            "the rows together, though about none of them alone" if row is None else f"row {row}"
-        )
+        which = "all rows in one batch, though on no single row" if row is None else f"row {row}"
         raise PredictorError(
-            f"the model cannot be asked about {which}: {type(reason).__name__}: {reason}. It is "
-            "asked about all rows before any is explained; leave out the row, or fix the model"
+            f"the model fails on {which}: {type(reason).__name__}: {reason}. It is called on all "
+            "rows before any is explained; leave out the row, or fix the model"
         ) from error
 
 
