@@ -110,7 +110,7 @@ def test_whatever_an_explainer_does_it_gets_a_record_and_the_run_goes_on(
         assert status == "crashed", name
         assert hint in reason
     # Nobody reads our stack to see what an explainer did.
-    assert "search.py" not in ran.stdout.str()
+    assert "record.py" not in ran.stdout.str()
     ran.stdout.fnmatch_lines(["*tested = load_explainers('mine:several')?1?"])
 
 
@@ -122,6 +122,7 @@ def test_explainers_that_hang_are_ended(pytester: pytest.Pytester):
     assert [(record["explainer"], record["status"], record["reason"]) for record in records] == [
         (name, "timed out", "it did not return within 1 s") for name in ("hangs", "spins")
     ]
+    assert all(record["seconds"] >= 1 for record in records)
 
 
 def test_the_default_limit_does_not_hold_for_the_users_own_test_functions(

@@ -33,12 +33,12 @@ def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_small_run_prints_its_table_and_writes_its_files(tmp_path: Path):
     ran = call(
-        "benchmark", "digits", "--limit", "3", "--explainers", "saliency, random,fimap",
+        "benchmark", "digits", "--limit", "3", "--explainers", "saliency, random,deep_lift",
         "--mask-value", "0.25",
         cwd=tmp_path,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    for name in ("saliency", "random", "fimap", "masking area"):
+    for name in ("saliency", "random", "deep_lift", "masking area"):
         assert name in ran.stdout
     assert ran.stdout.splitlines()[-1] == f"report: {tmp_path}/xai-results/digits/report.html"
     folder = tmp_path / "xai-results" / "digits"

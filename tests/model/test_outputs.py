@@ -117,5 +117,6 @@ def test_certain_answers_stay_finite_under_a_threshold():
 
 
 def test_an_unknown_kind_of_output_is_named():
-    with pytest.raises(InvalidInputError, match=r"output_type must be one of .*, is 'log-odds'"):
+    message = "^output_type must be one of 'auto', 'probabilities', 'logits', is 'log-odds'$"
+    with pytest.raises(InvalidInputError, match=message):
         check_output_type("log-odds")

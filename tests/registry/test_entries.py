@@ -97,6 +97,13 @@ def test_every_maker_makes_its_explainer_or_says_why_it_cannot(name: str):
         assert_plain(explainer.settings)
 
 
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_makers_of_slow_explainers_can_be_imported(name: str):
+    maker = explainer_entry(name).load()
+    pytest.importorskip(NEEDS[maker.__module__.rpartition(".")[2]])
+    assert callable(maker)
+
+
 def assert_plain(value: object) -> None:
     if isinstance(value, dict):
         for name, each in value.items():

@@ -14,7 +14,7 @@ ISSUED = {
     "fimap", "saliency", "input_x_gradient", "integrated_gradients", "integrated_gradients_mask",
     "guided_backprop", "deep_lift", "deep_lift_mask", "lrp", "occlusion", "occlusion_mask",
     "smooth_grad", "gradient_shap", "kernel_shap", "lime", "shapley_value_sampling",
-    "shap_kernel", "shap_permutation", "lime_tabular", "random", "greedy",
+    "shap_kernel", "shap_permutation", "lime_tabular", "random", "greedy", "invariant_box",
 }  # fmt: skip
 
 

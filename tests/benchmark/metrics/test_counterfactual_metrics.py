@@ -13,7 +13,7 @@ from schemas import rows_of, schemas
 from torch import Tensor
 
 from xai_adapters.benchmark.metrics import Counterfactuals, ReferenceRows
-from xai_adapters.benchmark.metrics.metric import measured
+from xai_adapters.benchmark.metrics.metric import measured, registered_metrics
 from xai_adapters.features.kinds import Categorical, Continuous
 from xai_adapters.features.schema import FeatureSchema
 
@@ -22,7 +22,10 @@ def quality(
     reference: ReferenceRows, before: Tensor, after: Tensor, original_class: Tensor, labels
 ) -> dict[str, Tensor]:
     return dict(
-        measured(Counterfactuals(original_class, labels(after), reference, before, after, labels))
+        measured(
+            Counterfactuals(original_class, labels(after), reference, before, after, labels),
+            registered_metrics(),
+        )
     )
 
 

@@ -22,6 +22,16 @@ from xai_adapters.benchmark.run.runner import run_benchmark
 from xai_adapters.cli import main
 from xai_adapters.errors import InvalidInputError
 
+ISSUED = {
+    "masking_curve", "masking_area", "changed_30", "changed_50", "changed_70",
+    "insertion_curve", "insertion_area", "deletion_curve", "deletion_area", "sparseness",
+    "infidelity", "max_sensitivity", "faithfulness", "randomization_curve", "randomization",
+    "seed_stability", "cosine_to_lime", "validity", "adversarial_accuracy",
+    "recovery_accuracy", "changed_features", "changed_categories", "l1", "l1_mad", "l2",
+    "linf", "removable_changes", "neighbour_distance", "log_density", "violations",
+    "changed_features_common", "l1_common", "l2_common",
+}  # fmt: skip
+
 
 class RowMean(AttributionMetric):
     """Mean of the scores of a row."""
@@ -81,3 +91,8 @@ def test_columns_have_their_own_place() -> None:
     orders = [metric.order for metric in registered_metrics()]
     tied = {order for order in orders if orders.count(order) > 1}
     assert tied == {12}
+
+
+def test_names_that_were_issued_stay() -> None:
+    assert metric_facts().keys() >= ISSUED
+    assert {name for name in metric_facts() if name.endswith("_common")} <= ISSUED

@@ -280,6 +280,7 @@ def test_broken_promises_are_shown_with_their_counterexamples(results: Results) 
     assert "lrp: dummy broken" in html
     assert "model = &lt;nn.ReLU&gt;" in html
     assert "What is ignored gets 0." in html
+    assert '<h2 id="axioms">' in html
     assert '<h2 id="axioms">' not in render(results)
 
 

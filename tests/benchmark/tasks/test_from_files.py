@@ -84,7 +84,7 @@ def spoiled(value: float) -> np.ndarray:
 
 BAD_COLUMNS: dict[str, tuple[dict[str, Any], str]] = {
     "nan": (columns(spoiled(np.nan)), "2 of 8 rows, first in row 4, column debt"),
-    "infinity": (columns(spoiled(np.inf)), "first in row 4"),
+    "infinity": (columns(spoiled(np.inf)), "NaN or infinite values in .* first in row 4"),
     "nothing": (columns() | {"age": [None] * 8}, "row 0, column age"),
     "text": (columns() | {"age": ["old"] * 8}, "column 'age' .* does not hold numbers"),
     "missing": (dict(list(columns().items())[:2]), "lacks 1 of the model's 3 columns: debt"),
