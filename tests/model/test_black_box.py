@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ class Estimator:
     def predict(self, X):
         assert isinstance(X, np.ndarray)
         return self.classes_[(X[:, 0] > 0).astype(int)]
+
+
+class FloatLabels(Estimator):
+    """The same with labels 1.0 and 2.0, as of a target column of floats."""
+
+    classes_ = np.array([1.0, 2.0])
 
 
 class ProbabilisticEstimator(Estimator):
@@ -74,7 +81,35 @@ PREDICTORS = {
         {"output_type": "logits", "threshold": 500},
         True,
     ),
-    "integers in a column": (lambda X: (X[:, :1] > 0).astype(np.int64), {}, True),
+    "a regression of whole numbers": (
+        lambda X: np.ceil(10 * X[:, 0]).astype(np.int64) + 500,
+        {"output_type": "logits", "threshold": 500},
+        True,
+    ),
+    "a dictionary with logits": (
+        lambda X: {"loss": 3.0, "logits": np.stack((0 * X[:, 0], X[:, 0]), axis=1)},
+        {"output_type": "logits"},
+        True,
+    ),
+    "a dictionary of one entry": (lambda X: {"p": sigmoid(X[:, 0])}, {}, True),
+    "an object with logits": (
+        lambda X: SimpleNamespace(logits=np.stack((0 * X[:, 0], X[:, 0]), axis=1)),
+        {"output_type": "logits"},
+        True,
+    ),
+    "a tuple of one": (lambda X: (sigmoid(X[:, 0]),), {}, True),
+    "labels: integers in a column": (
+        lambda X: np.where(X[:, :1] > 0, 7, 5),
+        {"classes": [5, 7]},
+        False,
+    ),
+    "labels: strings in a column": (
+        lambda X: np.where(X[:, :1] > 0, "a", "z"),
+        {"classes": ["z", "a"]},
+        False,
+    ),
+    "labels: floats of an estimator": (FloatLabels(), {}, False),
+    "labels: floats of an estimator's method": (FloatLabels().predict, {}, False),
     "labels: integers": (lambda X: np.where(X[:, 0] > 0, 7, 5), {"classes": [5, 7]}, False),
     "labels: booleans": (lambda X: X[:, 0] > 0, {}, False),
     "labels: strings": (
@@ -216,7 +251,19 @@ BROKEN = {
     "too few labels": (lambda X: ["a"] * 4, r"given 5 rows and returned shape \(4,\)"),
     "too many numbers": (lambda X: np.zeros(6), r"given 5 rows and returned shape \(6,\)"),
     "one number": (lambda X: 0.5, r"given 5 rows and returned shape \(\)"),
-    "nothing": (lambda X: None, r"given 5 rows and returned shape \(\)"),
+    "nothing": (lambda X: None, "returned a NoneType; an array or tensor with one answer for each"),
+    "a generator": (lambda X: (row for row in X), "returned a generator"),
+    "lists of several lengths": (lambda X: [[0.1, 0.9]] * 4 + [[0.5]], "lists of several lengths"),
+    "a dictionary": (lambda X: {"a": X, "b": X}, "entries 'a', 'b', none of .* 'logits'; wrap it"),
+    "a tuple": (lambda X: (X, X), "returned a tuple of 2 entries"),
+    "no labels": (
+        lambda X: np.array(["a", None, "b", None, "a"], dtype=object),
+        "2 of 5 labels are None or NaN, first that of row 1",
+    ),
+    "labels without an order": (
+        lambda X: np.array([1, "a", 1, "a", 1], dtype=object),
+        r"of several types \(int, str\), .* classes=",
+    ),
     "three dimensions": (lambda X: np.zeros((5, 2, 2)), r"returned shape \(5, 2, 2\)"),
     "complex numbers": (lambda X: X * 1j, "values of type complex"),
     "a table of text": (lambda X: np.full((5, 2), "a"), "values of type <U1"),
@@ -275,3 +322,31 @@ def test_a_black_box_is_not_wrapped_twice():
     box = BlackBox(len)
     assert as_black_box(box) is box
     assert as_black_box(len, threshold=3.0).threshold == 3.0
+
+
+def test_a_regressor_needs_a_threshold():
+    base = pytest.importorskip("sklearn.base")
+
+    class Price(base.RegressorMixin, base.BaseEstimator):
+        def predict(self, X):
+            return 100 * X[:, 0]
+
+    for predictor in (Price(), Price().predict):
+        with pytest.raises(InvalidInputError, match="Price predicts numbers, not classes"):
+            BlackBox(predictor)
+        box = BlackBox(predictor, threshold=50)
+        assert box.labels(torch.tensor([[0.4], [0.6]])).tolist() == [0, 1]
+        decided = BlackBox(predictor, decision=lambda y: np.digitize(y, [20, 50]))
+        assert decided.labels(torch.tensor([[0.1], [0.3], [0.6]])).tolist() == [0, 1, 2]
+
+
+def test_an_estimator_of_one_class_gives_it_for_all():
+    class OneClass:
+        classes_ = np.array(["yes"])
+
+        def predict_proba(self, X):
+            return np.ones((len(X), 1))
+
+    box = BlackBox(OneClass())
+    assert box.probabilities(torch.zeros(3, 2)).tolist() == [[1, 0]] * 3
+    assert box.classes == ["yes"]

@@ -164,7 +164,10 @@ def test_targets_that_are_no_classes_are_named(target, message):
     ("settings", "message"),
     [
         ({"batch_size": 0}, "internal_batch_size must be at least 1, is 0"),
-        ({"output_type": "scores"}, "output_type must be one of 'auto', .*, is 'scores'"),
+        (
+            {"output_type": "scores"},
+            "^output_type must be one of 'auto', 'probabilities', 'logits', is 'scores'$",
+        ),
     ],
 )
 def test_settings_that_mean_nothing_are_named(settings, message):

@@ -23,6 +23,7 @@ from captum._utils.common import (
 from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError, PredictorError
+from xai_adapters.model.answers import class_outputs
 from xai_adapters.model.state import left_as_found
 from xai_adapters.utils.rows import require_finite
 
@@ -187,10 +188,15 @@ class Forward:
 
     def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
         arguments = tuple(
-            argument[rows] if self._goes_with_rows(argument) else argument
+            argument[rows]
+            if self._goes_with_rows(argument)
+            else (argument.clone() if isinstance(argument, Tensor) else argument)
             for argument in self._arguments
         )
-        outputs = _run_forward(self._forward_func, self._layout.tensors(points), None, arguments)
+        # Copies, as a forward_func may work in place.
+        tensors = self._layout.tensors(points.clone())
+        answer = _run_forward(self._forward_func, tensors, None, arguments)
+        outputs = class_outputs(answer, "forward_func")
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(points):
             got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise PredictorError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,6 @@ class ArrayBlackBox(BlackBox):
         row_shape: shape of one row as the predictor expects it; by default flat, (d,).
         **options: those of `BlackBox`.
 
-    Attributes:
-        has_single_output: whether the last answer was one number a row.
-
     Example:
         >>> brightness = ArrayBlackBox(lambda X: X.mean(axis=(1, 2)) > 0.5, row_shape=(2, 2))
         >>> brightness.labels(torch.tensor([[0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0]])).tolist()
@@ -46,16 +42,10 @@ class ArrayBlackBox(BlackBox):
     ) -> None:
         super().__init__(predictor, **options)
         self.row_shape = row_shape
-        self.has_single_output = False
 
     def probabilities(self, rows: Tensor) -> Tensor:
         """Probability of each class (n, K) of rows (n, d), as `BlackBox` gives it."""
         return super().probabilities(self.as_asked(rows)).to(rows.device)
-
-    def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
-        answer = super()._answer(ask, batch)
-        self.has_single_output = isinstance(answer, Tensor) and answer.shape[1] == 1
-        return answer
 
     def as_asked(self, rows: Tensor) -> Tensor:
         """Flat rows (n, d) in the predictor's own form; differentiable."""

@@ -182,10 +182,7 @@ class MinimalPerturbation:
         answers = answering.probabilities(rows)
         original_class = answers.argmax(dim=1)
         if (original_class == original_class[0]).all():
-            raise ConstantPredictorError(
-                f"the black box gives class {int(original_class[0])} for all {len(rows)} rows, so "
-                "they show no way to another class; fit on rows of at least two classes"
-            )
+            raise ConstantPredictorError(_only_one_class(answering, int(original_class[0]), rows))
         generator = Generator(rows.device).manual_seed(settings.seed)
         networks = new_networks(settings, schema, rows, answers.shape[1], answering, generator)
         pool, validation = Pool(rows, answers, networks.encoded).split(
@@ -455,3 +452,16 @@ class MinimalPerturbation:
                 FitWarning,
                 stacklevel=4,
             )
+
+
+def _only_one_class(black_box: BlackBox, number: int, rows: Tensor) -> str:
+    """Say that there is no way to another class, and what may be wrong."""
+    classes = black_box.classes or []
+    label = classes[number] if number < len(classes) else number
+    text = f"the black box gives class {label!r} for all {len(rows)} rows, so they show no way to "
+    if black_box.has_single_output and black_box.threshold is None:
+        return text + (
+            "another class; it returns one number a row: say with threshold= above which value it "
+            "decides for class 1"
+        )
+    return text + "another class; fit on rows of at least two classes"

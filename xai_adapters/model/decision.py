@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xai_adapters.errors import PredictorError
+from xai_adapters.model.answers import class_outputs
 from xai_adapters.model.outputs import (
     OutputType,
     are_probabilities,
@@ -145,7 +146,10 @@ class Decision:
         return read(outputs, of if isinstance(of, bool) else of[rows], self._threshold)
 
     def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
-        outputs = self._model(points, *(entries[rows] for entries in self._row_data))
+        # A copy: the model may work in place, and these points are still needed.
+        outputs = class_outputs(
+            self._model(points.clone(), *(entries[rows] for entries in self._row_data)), "the model"
+        )
         if (
             not isinstance(outputs, Tensor)
             or outputs.ndim not in (1, 2)
@@ -161,4 +165,4 @@ class Decision:
                 f"the model was given {len(points)} rows and returned {got}; a floating point "
                 "tensor of class outputs, one row for each, was expected"
             )
-        return outputs.view(len(points), -1)
+        return outputs.reshape(len(points), -1).clone()

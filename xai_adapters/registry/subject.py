@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xai_adapters.errors import NotApplicableError
 from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.model.answers import class_outputs
 from xai_adapters.model.black_box import BlackBox
 
 
@@ -58,7 +59,7 @@ class Subject:
     def forward(self, rows: Tensor) -> Tensor:
         """Class outputs (n, K) of rows, as a function of tensors, for any kind of model."""
         if isinstance(self.model, nn.Module):
-            outputs: Tensor = self.model(rows)
+            outputs: Tensor = class_outputs(self.model(rows.clone()), "the model")
             return outputs
         return BlackBox(self.model).probabilities(rows).to(rows.dtype)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xai_adapters.features.array_black_box import ArrayBlackBox
 from xai_adapters.features.schema import FeatureSchema
+from xai_adapters.model.answers import class_outputs
 from xai_adapters.model.outputs import class_probabilities
 from xai_adapters.model.state import left_as_found
 
@@ -21,7 +22,7 @@ def has_gradient(black_box: ArrayBlackBox, row: Tensor) -> bool:
     black_box.n_queries += 1
     with torch.enable_grad(), left_as_found(model, row.device):
         row = row.detach().clone().requires_grad_()
-        outputs = model(black_box.as_asked(row))
+        outputs = class_outputs(model(black_box.as_asked(row).clone()))
         if not isinstance(outputs, Tensor) or not outputs.requires_grad:
             return False
         (slope,) = torch.autograd.grad(outputs.sum(), row, allow_unused=True)
@@ -44,7 +45,8 @@ def differentiable_probabilities(
 
     def probabilities(points: Tensor) -> Tensor:
         black_box.n_queries += len(points)
-        outputs = black_box.predictor(black_box.as_asked(schema.decode(points)))
+        asked = black_box.as_asked(schema.decode(points)).clone()
+        outputs = class_outputs(black_box.predictor(asked))
         outputs = outputs.reshape(len(points), -1).to(points.device)
         each = are_probabilities.to(points.device).expand(len(points))
         return class_probabilities(outputs, each, black_box.threshold)

@@ -320,3 +320,34 @@ def test_the_model_is_warm_before_the_first_explainer(task: Task) -> None:
     assert calls_before[0][0] == 3
     assert counted.model.scale.grad is None
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_explainer_that_works_in_place_is_named_and_changes_no_other(task: Task) -> None:
+    def centred(subject: Subject) -> FunctionExplainer:
+        def explain(rows: Tensor, _: Tensor) -> Tensor:
+            rows -= subject.background.mean(dim=0)
+            return rows
+
+        return FunctionExplainer(explain)
+
+    def spoiling(subject: Subject) -> FunctionExplainer:
+        subject.background.zero_()
+        return FunctionExplainer(left_column)
+
+    given = task.rows.clone(), task.background.clone()
+    others = ["random", "greedy"]
+    alone = run_benchmark(task, others)
+    bad = [ExplainerEntry("centred", "", centred), ExplainerEntry("spoiling", "", spoiling)]
+    beside = run_benchmark(task, [*bad, *others])
+    remarks = {run.name: run.reason for run in beside.explainers}
+    assert remarks == {
+        "centred": "it overwrites the rows it is given; here these are copies",
+        "spoiling": "it overwrites the background rows it is given; here these are copies",
+        "random": "",
+        "greedy": "",
+    }
+    assert beside.measurement("random", "masking_area").value == (
+        alone.measurement("random", "masking_area").value
+    )
+    assert torch.equal(task.rows, given[0])
+    assert torch.equal(task.background, given[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from xai_adapters.benchmark.results.results import Results
 from xai_adapters.benchmark.run.bench import Bench, Explained
 from xai_adapters.benchmark.run.blocks import BlockResult, BlockStore
 from xai_adapters.benchmark.run.scheduler import Job, Scheduler
+from xai_adapters.benchmark.run.worker import OVERWRITES_BACKGROUND, OVERWRITES_ROWS
 
 # Number of rows that are timed one by one.
 N_ROW_BY_ROW = 20
@@ -42,9 +43,12 @@ def assemble(results: Results, bench: Bench, scheduler: Scheduler, store: BlockS
         joined = _join(list(finished.values()), run.n_rows)
         if run.status == "ok":
             cut_short = next((job.cut_short for job in jobs if job.cut_short), "")
+            remarks = []
             if cut_short:
                 n_rows = len(bench.task.rows)
-                run.reason = f"{cut_short}; {run.n_rows} of {n_rows} rows are explained"
+                remarks.append(f"{cut_short}; {run.n_rows} of {n_rows} rows are explained")
+            remarks.extend(_overwrites(each for of_seed in finished.values() for each in of_seed))
+            run.reason = "; ".join(remarks)
             explained[name] = joined
         for metric in results.metrics:
             if metric in joined.values:
@@ -54,6 +58,14 @@ def assemble(results: Results, bench: Bench, scheduler: Scheduler, store: BlockS
                 )  # fmt: skip
     bench.finish(results, explained)
     rank_explainers(results)
+
+
+def _overwrites(results: Iterable[BlockResult]) -> Iterator[str]:
+    """Say that an explainer works in place, which it could not do to its users' tensors here."""
+    costs = [result.costs for result in results]
+    for cost, what in ((OVERWRITES_ROWS, "rows"), (OVERWRITES_BACKGROUND, "background rows")):
+        if any(each.get(cost) for each in costs):
+            yield f"it overwrites the {what} it is given; here these are copies"
 
 
 def _finished(job: Job, store: BlockStore) -> list[BlockResult]:

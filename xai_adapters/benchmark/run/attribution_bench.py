@@ -60,7 +60,7 @@ class AttributionBench(Bench):
         explain_model: ExplainModel,
     ) -> dict[str, Tensor]:
         """The selected metrics, and for explainers that perturb rows what they achieve by it."""
-        inputs, predicted = self.task.rows[rows], self.predicted[rows]
+        inputs, predicted = self.task.rows[rows].clone(), self.predicted[rows]
         attributions = Attributions(
             self.task, self.black_box, inputs, predicted, explanations,
             entry.rank_by == "magnitude", self.call(explainer), explain_model, self.seed,

@@ -31,6 +31,8 @@ STAGES = get_args(Stage)
 
 # Rows are timed one by one for this many seconds, but at least this many rows.
 _SECONDS_ROW_BY_ROW, _MIN_ROWS = 10.0, 3
+# Costs of a block: whether the explainer worked in place on the copies it was given.
+OVERWRITES_BACKGROUND, OVERWRITES_ROWS = "overwrites_background", "overwrites_rows"
 
 
 @dataclass
@@ -134,7 +136,11 @@ class Worker:
             explainer = make(subject)
             wait(task.rows)
             seconds = time.perf_counter() - start
-        costs = {"fit_seconds": seconds, "fit_queries": float(counter.taken().rows)}
+        costs = {
+            "fit_seconds": seconds,
+            "fit_queries": float(counter.taken().rows),
+            OVERWRITES_BACKGROUND: float(not torch.equal(subject.background, task.background)),
+        }
         bytes_held = memory.taken()
         if bytes_held is not None:
             costs["peak_memory"] = bytes_held
@@ -151,6 +157,7 @@ class Worker:
             wait(rows)
             seconds = time.perf_counter() - start
         queries, memory = made.counter.taken(), made.peak_memory()
+        overwrites = not torch.equal(rows, self.bench.task.rows[block.rows])
         explanations = self.bench.checked(explanations, block.rows)
         self.on_stage("measure")
         with self._reproducible(block, "measure"):
@@ -165,6 +172,7 @@ class Worker:
                 "seconds": seconds,
                 "model_seconds": queries.seconds,
                 "queries": float(queries.rows),
+                OVERWRITES_ROWS: float(overwrites),
                 **memory,
             },
         )
