@@ -64,3 +64,11 @@ def test_some_rows_use_the_masks_of_their_numbers(name, values, mask, rows):
 def test_masks_that_fit_nothing_are_refused(mask, message):
     with pytest.raises(InvalidInputError, match=message):
         FeatureGroups(mask, torch.zeros(4, 2))
+
+
+def test_numbers_of_groups_may_be_any_however_large():
+    mask = torch.tensor([[10**12, 0, 10**12, 10**15]]).view(-1, *SHAPE)
+    groups = FeatureGroups(mask, torch.zeros(1, *SHAPE))
+    values = torch.tensor([1.0, 2.0, 5.0, 7.0]).view(-1, *SHAPE)
+    assert groups.mean(values).flatten().tolist() == [3, 2, 3, 7]
+    assert groups.spread(groups.total(values)).tolist() == [[6, 2, 6, 7]]

@@ -550,8 +550,10 @@ def test_a_fit_broken_off_while_learning_leaves_the_earlier_one(monkeypatch):
 
 
 def test_a_constant_black_box_is_named():
-    with pytest.raises(ConstantPredictorError, match="gives class 1 for all 10 rows"):
+    with pytest.raises(ConstantPredictorError, match="gives class True for all 10 rows"):
         MinimalPerturbation().fit(normal(10, 3), always_true)
+    with pytest.raises(ConstantPredictorError, match="one number a row: say with threshold="):
+        MinimalPerturbation().fit(normal(10, 3), lambda X: 150 + X[:, 0])
 
 
 def test_asking_before_fit_names_fit():

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from xai_adapters.errors import InvalidInputError, UnknownOptionError
@@ -15,6 +16,7 @@ from xai_adapters.utils.options import (
     check_number,
     check_whole_number,
     named_options,
+    plain_numbers,
     shown,
 )
 
@@ -98,3 +100,19 @@ def test_a_call_shows_what_differs_from_its_defaults():
 
     values = {"seed": 0, "penalty": 1, "widths": (3,)}
     assert shown(Explainer(), values) == "Explainer(penalty=1, widths=(3,))"
+
+
+def test_numbers_of_numpy_become_pythons_own():
+    @dataclass(frozen=True)
+    class Settings:
+        seed: Any
+        penalty: Any
+        flag: Any
+        name: Any
+
+        def __post_init__(self) -> None:
+            plain_numbers(self)
+
+    values = vars(Settings(np.int64(3), np.float32(0.5), np.bool_(True), "l1"))
+    assert values == {"seed": 3, "penalty": 0.5, "flag": True, "name": "l1"}
+    assert [type(value) for value in values.values()] == [int, float, bool, str]

@@ -14,8 +14,17 @@ BAD = {
     "three dimensions": (np.zeros((2, 3, 4)), "two-dimensional"),
     "no rows": (np.zeros((0, 3)), "X is empty: its shape is \\(0, 3\\)"),
     "no columns": (np.zeros((3, 0)), "X is empty: its shape is \\(3, 0\\)"),
-    "text": ([["a", "b"]], "not numbers; encode its text"),
-    "objects": (np.array([[1, None]], dtype=object), "type object, not numbers"),
+    "text": ([["a", "b"]], "not numbers; describe text and categories with a schema"),
+    "text beside numbers": (
+        np.array([[1, 2], [3, "b"]], dtype=object),
+        "X holds 'b' in column 1, which is no number; describe text",
+    ),
+    "masked": (
+        np.ma.masked_greater(np.arange(6.0).reshape(3, 2), 3),
+        "X is a masked array with 2 masked values",
+    ),
+    "too large for a float": ([[2**53 + 1, 0]], "whole numbers up to 9007199254740993, which"),
+    "objects": (np.array([[1, None]], dtype=object), "holds None in column 1, which is no number"),
     "dates": (np.array([["2020-01-01"]], dtype="M8[D]"), "not numbers"),
     "complex numbers": (np.zeros((1, 2), dtype=complex), "complex128, not numbers"),
 }
@@ -106,3 +115,23 @@ def test_a_named_column_is_named():
 def test_rows_that_cannot_be_explained_are_named(rows, message):
     with pytest.raises(InvalidInputError, match=message):
         check_rows(rows, "rows")
+
+
+@pytest.mark.parametrize(
+    ("X", "dtype"),
+    [
+        (np.array([[1, True], [2.5, np.float32(3)]], dtype=object), torch.float64),
+        (np.ma.masked_greater(np.ones((2, 2)), 3), torch.float64),
+        (np.arange(4.0).reshape(2, 2).astype(">f8"), torch.float64),
+        (np.arange(4).reshape(2, 2).astype(">i2"), torch.float32),
+        (np.array([[1_700_000_001, 99_999_999]]), torch.float64),
+        (np.array([[-(2**53), 2**53 - 1]]), torch.float64),
+        (np.array([[2**53]], dtype=np.uint64), torch.float64),
+        (torch.tensor([[2**24, -(2**24)]]), torch.float32),
+        (torch.tensor([[2**24 + 1, 0]]), torch.float64),
+    ],
+)
+def test_numbers_are_taken_as_they_are(X, dtype):
+    rows = as_rows(X)
+    assert rows.dtype == dtype
+    assert rows.tolist() == np.asarray(X).astype(object).tolist()

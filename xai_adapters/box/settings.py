@@ -18,6 +18,7 @@ from xai_adapters.utils.options import (
     check_flag,
     check_number,
     check_whole_number,
+    plain_numbers,
 )
 
 # Options of files that earlier versions saved, and the defaults at which they can be dropped.
@@ -94,6 +95,7 @@ class BoxSettings:
 
     def __post_init__(self) -> None:
         """Check the settings, one by one and together."""
+        plain_numbers(self)
         check_choice("shape", self.shape, SHAPES)
         check_choice("hinge_on", self.hinge_on, get_args(HingeOn))
         check_choice("sampling", self.sampling, SAMPLERS)

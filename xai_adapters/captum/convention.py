@@ -24,6 +24,7 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.answers import class_outputs
+from xai_adapters.model.inputs import in_precision_of
 from xai_adapters.model.state import left_as_found
 from xai_adapters.utils.rows import require_finite
 
@@ -194,7 +195,10 @@ class Forward:
             for argument in self._arguments
         )
         # Copies, as a forward_func may work in place.
-        tensors = self._layout.tensors(points.clone())
+        tensors = tuple(
+            in_precision_of(self._forward_func, tensor)
+            for tensor in self._layout.tensors(points.clone())
+        )
         answer = _run_forward(self._forward_func, tensors, None, arguments)
         outputs = class_outputs(answer, "forward_func")
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(points):

@@ -37,6 +37,10 @@ class FeatureGroups:
             ) from error
         self._groups = groups.flatten(1)
         self._n_groups = int(mask.max()) + 1 if mask.numel() else 0
+        if self._n_groups > 2 * self._groups.numel():
+            # Numbers such as hashes: what is kept for each group must not grow with them.
+            known, self._groups = self._groups.unique(return_inverse=True)
+            self._n_groups = len(known)
 
     def mean(self, values: Tensor, rows: Tensor | None = None) -> Tensor:
         """Replace each value by the mean of its group.

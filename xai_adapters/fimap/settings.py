@@ -12,6 +12,7 @@ from xai_adapters.utils.options import (
     check_flag,
     check_number,
     check_whole_number,
+    plain_numbers,
 )
 
 Norm = Literal["l1", "l2"]
@@ -85,6 +86,7 @@ class FittingSettings:
 
     def __post_init__(self) -> None:
         """Check the settings, one by one and together."""
+        plain_numbers(self)
         for name in ("surrogate_widths", "perturber_widths"):
             object.__setattr__(self, name, _widths(name, getattr(self, name)))
         check_number("dropout", self.dropout, at_least=0, below=1)

@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.answers import as_array, check_labels, class_outputs, sorted_labels
 from xai_adapters.model.estimators import is_regressor
+from xai_adapters.model.inputs import in_precision_of
 from xai_adapters.model.outputs import (
     OutputType,
     are_probabilities,
@@ -185,6 +186,7 @@ class BlackBox:
             self.resolved_output_type = "probabilities" if can_be else "logits"
         self.gives_probabilities = True
         if outputs.shape[1] == 1 and self._method == "predict_proba" and self._has_one_class:
+            self.has_single_output = False
             return torch.cat((outputs, 1 - outputs), dim=1)
         if self.resolved_output_type == "probabilities" and outputs.shape[1] > 1:
             return outputs
@@ -196,7 +198,8 @@ class BlackBox:
     def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
         """A batch's answer: an (n,) array of labels, or an (n, K) tensor of numbers."""
         # A copy: the predictor may work in place, or keep what it is given.
-        answer = ask(batch.clone() if self._as_tensor else _as_array(batch.clone()))
+        lent = batch.clone()
+        answer = ask(in_precision_of(self.predictor, lent) if self._as_tensor else _as_array(lent))
         if self.decision is not None:
             answer = self.decision(answer)
         # Copies too: the predictor may fill one array again and again.

@@ -13,6 +13,7 @@ from xai_adapters.errors import NotApplicableError
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.answers import class_outputs
 from xai_adapters.model.black_box import BlackBox
+from xai_adapters.model.inputs import in_precision_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Subject:
     def forward(self, rows: Tensor) -> Tensor:
         """Class outputs (n, K) of rows, as a function of tensors, for any kind of model."""
         if isinstance(self.model, nn.Module):
-            outputs: Tensor = class_outputs(self.model(rows.clone()), "the model")
+            lent = in_precision_of(self.model, rows.clone())
+            outputs: Tensor = class_outputs(self.model(lent), "the model")
             return outputs
         return BlackBox(self.model).probabilities(rows).to(rows.dtype)
 

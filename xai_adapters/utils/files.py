@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     If `write` raises, `path` stays as it was, and no other file is left. The new file is on the
     disk before it replaces the old one, so that not even a power cut leaves half a file.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, f"there is no folder '{path.parent}' to write to; make it first"
+        )
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(draft)

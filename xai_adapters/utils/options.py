@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
@@ -106,6 +107,14 @@ def _owner(call: Callable[..., Any], args: tuple[Any, ...]) -> str:
     owner = args[0] if isinstance(args[0], type) else type(args[0])
     is_the_object = call.__name__ in ("__init__", "__call__")
     return owner.__name__ if is_the_object else f"{owner.__name__}.{call.__name__}"
+
+
+def plain_numbers(settings: Any) -> None:
+    """Make numbers of NumPy in a frozen dataclass of settings Python's own, which JSON can hold."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(settings, each.name, value.item())
 
 
 def check_number(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
     """Return `X` as a detached 2-D float tensor, or say what is wrong with it.
 
     Args:
-        X: (n, d) tensor, array, DataFrame or nested list of numbers; integers become float32.
+        X: (n, d) tensor, array, DataFrame or nested list of numbers. Integers become float32, or
+            float64 where float32 cannot hold them.
         name: what the caller calls this argument, for the message.
         n_columns: the expected d, if it is known.
 
@@ -36,12 +38,13 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
     if isinstance(X, Tensor):
         rows = X.detach()
     else:
-        array = np.asarray(X)
-        if array.dtype.kind not in "fiub":
+        n_masked = int(np.ma.getmaskarray(X).sum()) if isinstance(X, np.ma.MaskedArray) else 0
+        if n_masked:
             raise InvalidInputError(
-                f"{name} holds values of type {array.dtype}, not numbers; encode its text and "
-                "category columns first"
+                f"{name} is a masked array with {n_masked} masked values; fill them, or drop their "
+                "rows"
             )
+        array = _of_numbers(np.asarray(X), name)
         # Copied only where it has to be: torch takes no read-only or negatively strided array.
         rows = torch.from_numpy(np.require(array, requirements=("C", "W")))
     if rows.ndim != 2:
@@ -55,9 +58,41 @@ def as_rows(X: Any, name: str = "X", n_columns: int | None = None) -> Tensor:
             f"{name} has {rows.shape[1]} columns where {n_columns} were expected, as in fitting"
         )
     if not rows.is_floating_point():
-        rows = rows.to(torch.float32)
+        rows = _whole_numbers_as_floats(rows, name)
     require_finite(rows, name)
     return rows
+
+
+def _whole_numbers_as_floats(rows: Tensor, name: str) -> Tensor:
+    """Whole numbers in the smaller of float32 and float64 that holds all of them exactly."""
+    # By numpy, which knows the extremes of every type.
+    values = rows.cpu().numpy()
+    largest = max(abs(int(values.min())), abs(int(values.max())))
+    if largest > 2**53:
+        raise InvalidInputError(
+            f"{name} holds whole numbers up to {largest}, which no float holds exactly beyond "
+            f"{2**53}; drop such a column, or give it smaller numbers"
+        )
+    return rows.to(torch.float32 if largest <= 2**24 else torch.float64)
+
+
+def _of_numbers(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """An array of numbers in the machine's byte order, from one that may hold them as objects."""
+    if array.dtype.kind in "fiub":
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.kind == "O":
+        for row in array.reshape(len(array), -1) if array.ndim else ():
+            for column, value in enumerate(row):
+                if not isinstance(value, Real | np.bool_):
+                    raise InvalidInputError(
+                        f"{name} holds {value!r:.40} in column {column}, which is no number; "
+                        "describe text and categories with a schema, or encode them first"
+                    )
+        return array.astype(np.float64)
+    raise InvalidInputError(
+        f"{name} holds values of type {array.dtype}, not numbers; describe text and categories "
+        "with a schema, or encode them first"
+    )
 
 
 def fastest_batch_size(rows: Tensor) -> int | None:
