@@ -18,7 +18,7 @@ from schemas import rows_of, schemas
 from torch import nn
 
 from xai_adapters import Continuous, FeatureSchema
-from xai_adapters.errors import FitWarning, InvalidInputError, NotFittedError
+from xai_adapters.errors import FitWarning, InvalidInputError, NotApplicableError, NotFittedError
 
 X = normal(300, 3)
 ROWS = normal(6, 3, seed=1)
@@ -460,6 +460,39 @@ def test_alibis_own_settings_are_ignored_aloud(adapter, name):
     with pytest.warns(UserWarning, match="threshold, verbose") as told:
         explainer.explain(ROWS, threshold=0.5, verbose=True)
     assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ({"C": [{"x0": [0, 1]}]}, "with immutable_features and ranges, or with a schema"),
+        ({"diversity": True}, "one counterfactual is found for each row"),
+        ({"num_samples": 5}, "one counterfactual is found for each row"),
+    ],
+)
+def test_what_would_constrain_the_result_is_refused(explainer, option, advice):
+    (given,) = option
+    with pytest.raises(NotApplicableError, match=f"^{given}=.* cannot be kept.* {advice}"):
+        explainer.explain(ROWS, **option)
+    harmless = {"C": None, "diversity": False, "num_samples": 1}
+    assert explainer.explain(ROWS, **harmless).success.shape == (len(ROWS),)
+
+
+@pytest.mark.parametrize("option", [{"target_proba": 0.9}, {"tol": 0.05}])
+def test_a_probability_to_reach_is_refused_and_a_predictor_can_decide_at_it(adapter, name, option):
+    with pytest.raises(
+        NotApplicableError, match=r"such as lambda X: predict_proba\(X\)\[:, 1\] >="
+    ):
+        made(adapter, name, **option)
+
+    def probability(rows):
+        return 1 / (1 + np.exp(-2 * rows[:, 0]))
+
+    advised = made(adapter, name, predictor=lambda rows: probability(rows) >= 0.9).fit(X)
+    found = advised.explain(ROWS)
+    reached = probability(found.cf["X"]) >= 0.9
+    assert found.success.any()
+    assert (reached != (probability(ROWS) >= 0.9))[found.success].all()
 
 
 def test_labels_are_accepted_and_change_nothing(adapter, name, explainer):
