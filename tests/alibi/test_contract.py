@@ -475,7 +475,9 @@ def test_what_would_constrain_the_result_is_refused(explainer, option, advice):
     with pytest.raises(NotApplicableError, match=f"^{given}=.* cannot be kept.* {advice}"):
         explainer.explain(ROWS, **option)
     harmless = {"C": None, "diversity": False, "num_samples": 1}
-    assert explainer.explain(ROWS, **harmless).success.shape == (len(ROWS),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert explainer.explain(ROWS, **harmless).success.shape == (len(ROWS),)
 
 
 @pytest.mark.parametrize("option", [{"target_proba": 0.9}, {"tol": 0.05}])
