@@ -39,6 +39,7 @@ from xai_adapters.errors import (
     NotFittedError,
 )
 from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows
+from xai_adapters.features.columns import column_names, in_order_of
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap import MinimalPerturbation
 from xai_adapters.model.outputs import check_output_type
@@ -98,6 +99,8 @@ class Counterfactuals(Explainer, FitMixin):
         # The predictor's output type and labels, as fit found them.
         self._output_form: dict[str, Any] = {}
         self._is_fitted = False
+        # Of a frame that was fitted to without a schema.
+        self._columns: list[str] | None = None
 
     def __repr__(self) -> str:
         """The options that differ from their defaults."""
@@ -136,6 +139,7 @@ class Counterfactuals(Explainer, FitMixin):
             message = f"{error}; until then no counterfactual is found"
             warnings.warn(message, FitWarning, stacklevel=3)
         self._core, self._is_fitted = core, True
+        self._columns = column_names(X) if self._schema is None else None
         self._output_form = {
             "output_type": black_box.resolved_output_type,
             "classes": black_box.classes,
@@ -174,7 +178,7 @@ class Counterfactuals(Explainer, FitMixin):
         without_ignored(ignored, IGNORED_BY_EXPLAIN, stacklevel=4)
         if target_class is None:
             target_class = self._arguments["target_class"] if Y_t is None else Y_t
-        rows, shape = flat_rows(X, self._schema)
+        rows, shape = flat_rows(in_order_of(X, self._columns), self._schema)
         self._make_ready(rows)
         black_box = self._black_box(shape, self._output_form)
         before = black_box.probabilities(rows)
@@ -227,6 +231,7 @@ class Counterfactuals(Explainer, FitMixin):
             "schema": self._schema and self._schema.to_dict(),
             "fitted_schema": self._is_fitted and self.meta["params"]["schema"],
             "output_type": self._output_form,
+            "columns": self._columns,
         }
         tensors = {} if packed is None else {"core": packed}
         write_explainer(path, type(self).__name__, tensors, values)
@@ -259,6 +264,8 @@ class Counterfactuals(Explainer, FitMixin):
             loaded._is_fitted, loaded._output_form = True, values["output_type"]
             loaded._core.schema = FeatureSchema.from_dict(values["fitted_schema"])
             loaded.meta["params"]["schema"] = values["fitted_schema"]
+            # Earlier versions did not keep them.
+            loaded._columns = values.get("columns")
         return loaded
 
     def __getstate__(self) -> dict[str, Any]:
@@ -273,6 +280,7 @@ class Counterfactuals(Explainer, FitMixin):
             state[name] = renamed_options(state[name])
         state["_settings"] = self._current_options(state["_settings"])
         params = self._current_options(renamed_options(state["meta"]["params"]))
+        state.setdefault("_columns", None)
         state |= {"meta": {**state["meta"], "params": params}, "params": params}
         vars(self).update(state)
         if isinstance(self._core, np.ndarray):

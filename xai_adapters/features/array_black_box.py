@@ -76,7 +76,8 @@ def flat_rows(X: Any, schema: FeatureSchema | None = None) -> tuple[Tensor, tupl
     if schema is not None and hasattr(X, "columns") and set(schema.names) <= set(X.columns):
         rows = schema.to_rows(X)
         return rows, tuple(rows.shape[1:])
-    held = X if isinstance(X, Tensor) else np.asarray(X)
+    # An array of a class of its own may be masked, as as_rows will see.
+    held = X if isinstance(X, Tensor | np.ndarray) else np.asarray(X)
     shape = tuple(held.shape[1:])
     # Fewer dimensions, and no rows, are as_rows' to complain about.
     if held.ndim > 2 and len(held):

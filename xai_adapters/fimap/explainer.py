@@ -18,6 +18,8 @@ from xai_adapters.errors import (
     InvalidInputError,
     NotFittedError,
 )
+from xai_adapters.features.arguments import names_or_default
+from xai_adapters.features.columns import column_names, in_order_of
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.fimap.certainty import shortest_length
 from xai_adapters.fimap.fitted import FittedNetworks
@@ -172,7 +174,7 @@ class MinimalPerturbation:
         """
         settings = self.settings
         rows = self._rows(X, self.schema)
-        schema = self.schema or FeatureSchema.all_continuous(rows.shape[1])
+        schema = self.schema or FeatureSchema.all_continuous(rows.shape[1], names=column_names(X))
         schema.check(rows, bounds=True)
         box = None if black_box is None else as_black_box(black_box)
         answering = box if labels is None else recorded_black_box(labels, rows, box)
@@ -414,6 +416,9 @@ class MinimalPerturbation:
     def _rows(self, X: Any, schema: FeatureSchema | None) -> Tensor:
         if self.schema is not None and hasattr(X, "columns"):
             return self.schema.to_rows(X)
+        if schema is not None and list(schema.names) != names_or_default(None, schema.n_columns):
+            # Those of the frame that was fitted to.
+            X = in_order_of(X, schema.names)
         return as_rows(X, n_columns=schema.n_columns if schema else None)
 
     def _networks(self) -> FittedNetworks:

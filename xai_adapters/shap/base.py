@@ -11,6 +11,7 @@ import shap
 from torch import Tensor
 
 from xai_adapters.features.array_black_box import ArrayBlackBox, flat_rows, like_rows
+from xai_adapters.features.columns import column_names, in_order_of
 from xai_adapters.model.outputs import OutputType, check_output_type
 from xai_adapters.utils.options import check_number, named_options, shown
 
@@ -55,6 +56,7 @@ class BackgroundExplainer(shap.Explainer):
             "threshold": threshold,
             **options,
         }
+        self._columns = column_names(background)
         background, names = _rows_of(background)
         # No masker, as no feature is ever left out.
         super().__init__(
@@ -91,7 +93,8 @@ class BackgroundExplainer(shap.Explainer):
         """Explain rows.
 
         Args:
-            X: (n, ...) array, tensor or DataFrame of numbers.
+            X: (n, ...) array, tensor or DataFrame of numbers; the columns of a DataFrame may stand
+                in another order than those of the background.
             **ignored: options of how shap's explainers sample (`max_evals`, `silent` and others),
                 which have no effect.
 
@@ -103,7 +106,7 @@ class BackgroundExplainer(shap.Explainer):
             PredictorError: if the model does not return one answer per row.
             UnknownOptionError: for an option that shap's explainers do not have either.
         """
-        held, names = _rows_of(X)
+        held, names = _rows_of(in_order_of(X, self._columns))
         rows, shape = flat_rows(held)
         values, base_values = self._values(rows, shape, self._black_box(shape))
         return shap.Explanation(
