@@ -32,3 +32,20 @@ def test_a_module_is_asked_in_its_own_precision(weights: torch.dtype, rows: torc
     assert attack_box(model, x, x - 3, x + 3, n_steps=5).violated[sure].all()
     found = MinimalPerturbation(epochs=2, query_rounds=1).fit(x, model).perturb(x)
     assert found.perturbed.dtype == rows
+
+
+def test_a_module_that_scales_rows_itself_gets_all_their_precision() -> None:
+    class Late(nn.Module):
+        """Decides whether a time in seconds is late, and computes on in float32."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.slope = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seconds = (x[:, 0].double() - 1_700_000_300).float()
+            return torch.stack((0 * seconds, self.slope * seconds), dim=1)
+
+    times = torch.tensor([[1_700_000_299.0], [1_700_000_301.0]], dtype=torch.float64)
+    assert BlackBox(Late()).labels(times).tolist() == [0, 1]
+    assert InvariantBox(n_steps=2).solve(Late(), times).target.tolist() == [0, 1]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.answers import class_outputs
-from xai_adapters.model.inputs import in_precision_of
+from xai_adapters.model.inputs import ask_with_copies
 from xai_adapters.model.state import left_as_found
 from xai_adapters.utils.rows import require_finite
 
@@ -195,11 +195,11 @@ class Forward:
             for argument in self._arguments
         )
         # Copies, as a forward_func may work in place.
-        tensors = tuple(
-            in_precision_of(self._forward_func, tensor)
-            for tensor in self._layout.tensors(points.clone())
+        answer = ask_with_copies(
+            self._forward_func,
+            lambda *tensors: _run_forward(self._forward_func, tensors, None, arguments),
+            *self._layout.tensors(points),
         )
-        answer = _run_forward(self._forward_func, tensors, None, arguments)
         outputs = class_outputs(answer, "forward_func")
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(points):
             got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__

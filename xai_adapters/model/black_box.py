@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from xai_adapters.errors import InvalidInputError, PredictorError
 from xai_adapters.model.answers import as_array, check_labels, class_outputs, sorted_labels
 from xai_adapters.model.estimators import is_regressor
-from xai_adapters.model.inputs import in_precision_of
+from xai_adapters.model.inputs import ask_with_copies
 from xai_adapters.model.outputs import (
     OutputType,
     are_probabilities,
@@ -198,8 +198,11 @@ class BlackBox:
     def _answer(self, ask: Callable[[Any], Any], batch: Tensor) -> Any:
         """A batch's answer: an (n,) array of labels, or an (n, K) tensor of numbers."""
         # A copy: the predictor may work in place, or keep what it is given.
-        lent = batch.clone()
-        answer = ask(in_precision_of(self.predictor, lent) if self._as_tensor else _as_array(lent))
+        answer = (
+            ask_with_copies(self.predictor, ask, batch)
+            if self._as_tensor
+            else ask(_as_array(batch.clone()))
+        )
         if self.decision is not None:
             answer = self.decision(answer)
         # Copies too: the predictor may fill one array again and again.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xai_adapters.errors import PredictorError
 from xai_adapters.model.answers import class_outputs
-from xai_adapters.model.inputs import in_precision_of
+from xai_adapters.model.inputs import ask_with_copies
 from xai_adapters.model.outputs import (
     OutputType,
     are_probabilities,
@@ -148,10 +148,9 @@ class Decision:
 
     def _ask(self, points: Tensor, rows: Tensor) -> Tensor:
         # A copy: the model may work in place, and these points are still needed.
-        lent = in_precision_of(self._model, points.clone())
-        outputs = class_outputs(
-            self._model(lent, *(entries[rows] for entries in self._row_data)), "the model"
-        )
+        own = [entries[rows] for entries in self._row_data]
+        answer = ask_with_copies(self._model, lambda lent: self._model(lent, *own), points)
+        outputs = class_outputs(answer, "the model")
         if (
             not isinstance(outputs, Tensor)
             or outputs.ndim not in (1, 2)
@@ -167,5 +166,4 @@ class Decision:
                 f"the model was given {len(points)} rows and returned {got}; a floating point "
                 "tensor of class outputs, one row for each, was expected"
             )
-        outputs = outputs.reshape(len(points), -1).clone()
-        return outputs if lent.dtype == points.dtype else outputs.to(points.dtype)
+        return outputs.reshape(len(points), -1).clone()

@@ -13,7 +13,7 @@ from xai_adapters.errors import NotApplicableError
 from xai_adapters.features.schema import FeatureSchema
 from xai_adapters.model.answers import class_outputs
 from xai_adapters.model.black_box import BlackBox
-from xai_adapters.model.inputs import in_precision_of
+from xai_adapters.model.inputs import ask_with_copies
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Subject:
     def forward(self, rows: Tensor) -> Tensor:
         """Class outputs (n, K) of rows, as a function of tensors, for any kind of model."""
         if isinstance(self.model, nn.Module):
-            lent = in_precision_of(self.model, rows.clone())
-            outputs: Tensor = class_outputs(self.model(lent), "the model")
+            answer = ask_with_copies(self.model, self.model, rows)
+            outputs: Tensor = class_outputs(answer, "the model")
             return outputs
         return BlackBox(self.model).probabilities(rows).to(rows.dtype)
 
